@@ -1,0 +1,268 @@
+"""Every setting: frozen, keyword-only dataclasses that hold only what JSON holds.
+
+A rule between fields is checked when the config is made, before a long job starts.
+Names and letters: `B` lanes, `T` manuscript, `W` window, `H` query heads, `G` key/value heads,
+`D` head_dim, `K` retrieved pairs per query, `u` fraction of the novel.
+"""
+
+import types
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryConfig:
+    """The content-addressable memory. Sizes count pairs of one lane and one key/value head."""
+
+    layers: tuple[int, ...] | Literal["all"] = ()
+    """Depths, counted from 0, whose attention also reads the memory."""
+    n_retrieved: int = 32
+    """Pairs each query attends to: the k of Wu et al. 2022, arXiv:2203.08913. At least as many
+    as there are pairs: every pair is attended to, without a search."""
+    combine: Literal["joint", "gate", "tanh"] = "joint"
+    """`joint`: one softmax over local and retrieved logits (Tworkowski et al. 2023,
+    arXiv:2307.03170). `gate`: a learned mixture per head (arXiv:2203.08913, eq. 2).
+    `tanh`: added with weight tanh(a), a = 0 at the start, which is the identity."""
+    positions: Literal["none", "rotary", "fraction"] = "none"
+    """Position given to retrieved pairs when they are read; keys are stored without one."""
+    max_distance: int | None = None
+    """With `rotary`: distances in tokens are clamped to this; None keeps the true distance."""
+    search: str = "auto"
+    """`auto`, `exact`, or a FAISS factory string such as `Flat`, `HNSW32`, `IVF1024,Flat`."""
+    nprobe: int | None = None
+    """FAISS's nprobe, for IVF indexes only: lists visited per query."""
+    efSearch: int | None = None  # FAISS's spelling
+    """FAISS's efSearch, for HNSW indexes only: candidates kept during a search."""
+    capacity: int | None = None
+    """Pairs held before the oldest page is dropped; None never drops one."""
+    page_len: int = 1024
+    """Pairs on a page: the unit of sealing, sharing, saving and eviction."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """In which keys and values are stored. Scores are float32 either way."""
+
+    def __post_init__(self) -> None:
+        _check_choice(self, "combine", "positions", "dtype")
+        _check_at_least(self, 1, "n_retrieved", "page_len")
+        for name in ("max_distance", "nprobe", "efSearch"):
+            if getattr(self, name) is not None:
+                _check_at_least(self, 1, name)
+        if self.layers != "all":
+            if not isinstance(self.layers, tuple):
+                raise ValueError(f"layers must be a tuple of depths or 'all', got {self.layers!r}")
+            if len(set(self.layers)) != len(self.layers) or any(i < 0 for i in self.layers):
+                raise ValueError(
+                    f"layers must be different depths counted from 0, got {self.layers}"
+                )
+        if self.max_distance is not None and self.positions != "rotary":
+            raise ValueError(
+                f"max_distance needs positions='rotary', got positions={self.positions!r}"
+            )
+        if self.capacity is not None and self.capacity < self.page_len:
+            raise ValueError(
+                f"capacity must be at least page_len={self.page_len}, got {self.capacity}: "
+                "a page is evicted as a whole, so lower page_len"
+            )
+        if self.capacity is not None and self.n_retrieved > self.capacity:
+            raise ValueError(
+                f"n_retrieved must be in [1, capacity={self.capacity}], got {self.n_retrieved}"
+            )
+        if self.nprobe is not None and "IVF" not in self.search:
+            raise ValueError(f"nprobe needs an IVF index, got search={self.search!r}")
+        if self.efSearch is not None and "HNSW" not in self.search:
+            raise ValueError(f"efSearch needs an HNSW index, got search={self.search!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FractionConfig:
+    """How the fraction of the novel u, in [0, 1], enters the decoder's input."""
+
+    kind: Literal["none", "fourier", "bins", "rotary", "modulation"] = "none"
+    """`fourier`: sines and cosines of u, one linear map, added to the embedding. Rivals: `bins`
+    (learned, interpolated), `rotary` (over u, on part of each head), `modulation` (of the norms)."""
+    n_frequency: int = 16
+    """With `fourier` and `modulation`: frequencies; the wavelengths halve from 2 (u in [0, 1]) on."""
+    n_bin: int = 64
+    """With `bins`: learned vectors at equal steps of u, linearly interpolated."""
+    rotary_dim: int = 8
+    """With `rotary`: channels of each head that turn with u; the rest turn with the token's index."""
+    p_unknown: float = 0.0
+    """In training: share of manuscripts whose u is hidden, so that unknown is learned too."""
+
+    def __post_init__(self) -> None:
+        _check_choice(self, "kind")
+        _check_at_least(self, 1, "n_frequency")
+        _check_at_least(self, 2, "n_bin", "rotary_dim")
+        if self.n_frequency > 20:
+            raise ValueError(
+                f"n_frequency must be at most 20 (float32 cannot tell finer), got {self.n_frequency}"
+            )
+        if self.rotary_dim % 2:
+            raise ValueError(f"rotary_dim must be even, got {self.rotary_dim}")
+        if not 0 <= self.p_unknown <= 1:
+            raise ValueError(f"p_unknown must be in [0, 1], got {self.p_unknown}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """A decoder that contains Llama: pre-norm RMSNorm, grouped queries, rotary, SwiGLU."""
+
+    vocab_size: int
+    """Rows of the embedding."""
+    n_layer: int
+    """Blocks of attention and feed-forward."""
+    n_head: int
+    """Query heads, `H`."""
+    n_kv_head: int
+    """Key/value heads, `G`; divides n_head."""
+    n_embd: int
+    """Width of the residual stream."""
+    head_dim: int
+    """Width of a head, `D`; even."""
+    mlp_dim: int
+    """Hidden width of the SwiGLU feed-forward layer."""
+    window: int = 256
+    """Keys a query sees locally, `W`, itself included."""
+    segment_len: int = 256
+    """Tokens read per call by the loops of this library. The function does not depend on it."""
+    n_sink: int = 0
+    """First tokens of the manuscript that stay visible (Xiao et al. 2023, arXiv:2309.17453)."""
+    sink_distance: int | None = None
+    """Distances to sinks are clamped to this, in tokens; None keeps the true distance."""
+    conv_width: int = 4
+    """Width of the causal depthwise convolution before attention; 0 for none."""
+    qk_norm: bool = True
+    """Queries and keys are L2-normalised, with a learned scale per query head."""
+    tie_embeddings: bool = True
+    """Input and output embedding are one matrix."""
+    rope_base: float = 10_000.0
+    """The longest rotary wavelength is 2π·rope_base^(1-2/D) tokens."""
+    norm_eps: float = 1e-5
+    """Added to the mean square in RMSNorm."""
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
+    """The content-addressable memory."""
+    fraction: FractionConfig = field(default_factory=FractionConfig)
+    """The fraction of the novel."""
+
+    def __post_init__(self) -> None:
+        _check_at_least(
+            self, 1, "vocab_size", "n_layer", "n_head", "n_kv_head", "n_embd", "head_dim", "mlp_dim"
+        )
+        _check_at_least(self, 1, "window", "segment_len")
+        _check_at_least(self, 0, "n_sink", "conv_width")
+        if self.sink_distance is not None:
+            _check_at_least(self, 1, "sink_distance")
+        if self.n_head % self.n_kv_head:
+            raise ValueError(f"n_kv_head must divide n_head={self.n_head}, got {self.n_kv_head}")
+        if self.head_dim % 2:
+            raise ValueError(f"head_dim must be even to rotate in pairs, got {self.head_dim}")
+        if self.rope_base <= 1:
+            raise ValueError(f"rope_base must be above 1, got {self.rope_base}")
+        if self.memory.layers != "all" and any(i >= self.n_layer for i in self.memory.layers):
+            raise ValueError(
+                f"memory.layers must be below n_layer={self.n_layer}, got {self.memory.layers}"
+            )
+        if self.fraction.kind == "rotary" and self.fraction.rotary_dim > self.head_dim:
+            raise ValueError(
+                f"fraction.rotary_dim must be at most head_dim={self.head_dim}, "
+                f"got {self.fraction.rotary_dim}"
+            )
+
+    @property
+    def memory_layers(self) -> tuple[int, ...]:
+        """Depths with a memory, ascending; `memory.layers` with 'all' spelt out."""
+        if self.memory.layers == "all":
+            return tuple(range(self.n_layer))
+        return tuple(sorted(self.memory.layers))
+
+
+def override(config: T, changes: dict[str, Any]) -> T:
+    """Copy `config` with dotted fields changed; a field that does not exist is a TypeError.
+
+    All changes to one dataclass land together, so its checks see the final values.
+
+    Raises:
+        TypeError: a field does not exist, or a value is given for a whole nested config by dots.
+        ValueError: the config's own rules refuse the result.
+    """
+    known = {f.name for f in fields(config)}  # type: ignore[arg-type]  # T is a dataclass
+    flat: dict[str, Any] = {}
+    nested: dict[str, dict[str, Any]] = {}
+    for path, value in changes.items():
+        name, _, rest = path.partition(".")
+        if name not in known:
+            raise TypeError(f"{type(config).__name__} has no field {name!r}")
+        if not rest:
+            flat[name] = value
+        elif is_dataclass(getattr(config, name)):
+            nested.setdefault(name, {})[rest] = value
+        else:
+            raise TypeError(f"{type(config).__name__}.{name} is a value and has no field {rest!r}")
+    deep = {name: override(getattr(config, name), inner) for name, inner in nested.items()}
+    return replace(config, **flat, **deep)  # type: ignore[type-var]
+
+
+def to_json(config: Any) -> dict[str, Any]:
+    """The config as a dictionary that `json` can write; tuples become lists there."""
+    return asdict(config)
+
+
+def from_json(kind: type[T], values: dict[str, Any]) -> T:
+    """Build a config from what `to_json` wrote: lists become tuples, nested parts their configs.
+
+    Raises:
+        TypeError: an unknown field, or a value of another type than the field's.
+        ValueError: the config's own rules refuse the values.
+    """
+    hints = get_type_hints(kind)
+    unknown = sorted(set(values) - {f.name for f in fields(kind)})  # type: ignore[arg-type]
+    if unknown:
+        raise TypeError(f"{kind.__name__} has no field {unknown[0]!r}")
+    return kind(
+        **{
+            name: _read(hints[name], value, f"{kind.__name__}.{name}")
+            for name, value in values.items()
+        }
+    )
+
+
+def _read(hint: Any, value: Any, where: str) -> Any:
+    if is_dataclass(hint) and isinstance(hint, type):
+        return from_json(hint, value)
+    value = tuple(value) if isinstance(value, list) else value
+    if not _fits(hint, value):
+        raise TypeError(f"{where} must be {hint}, got {value!r}")
+    return value
+
+
+def _fits(hint: Any, value: Any) -> bool:
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(_fits(each, value) for each in inner)
+    if origin is Literal:
+        return value in inner
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(inner[0], each) for each in value)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return value is None if hint is type(None) else isinstance(value, hint)
+
+
+def _check_choice(config: Any, *names: str) -> None:
+    hints = get_type_hints(type(config))
+    for name in names:
+        if getattr(config, name) not in get_args(hints[name]):
+            raise ValueError(
+                f"{name} must be one of {', '.join(get_args(hints[name]))}, "
+                f"got {getattr(config, name)!r}"
+            )
+
+
+def _check_at_least(config: Any, least: int, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
