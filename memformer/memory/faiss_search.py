@@ -1,0 +1,3 @@
+class FaissSearch:
+    def __init__(self, factory, nprobe, efSearch):
+        raise ValueError

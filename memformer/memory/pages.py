@@ -1,0 +1,389 @@
+"""PagedMemory: the key/value pairs of every lane at one layer, found again by content.
+
+Wu et al. 2022, arXiv:2203.08913, §3.1, made a book of pages (`book.py`): slots stay valid whatever
+is evicted, forks share what is sealed, and reading (`search`) never writes.
+
+    B lanes, H query heads, G key/value heads, L queries per head, D head_dim, N pairs held
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import gcd
+from pathlib import Path
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from memformer.config import MemoryConfig
+from memformer.memory.book import Book, Run
+from memformer.memory.search import Hits, Search, build_search
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search returned, best first. Pairs are read from the pages when first asked for, as
+    they were at the time of the search: later writes, resets and evictions change nothing here."""
+
+    scores: Tensor
+    """Inner products of query and key, (B, H, L, k) float32; -inf where fewer than k exist."""
+    slots: Tensor
+    """(B, H, L, k) int64; -1 where fewer than k exist."""
+    _books: tuple[Book, ...]
+    _value_order: Callable[[Book, Tensor], Tensor] | None
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """(B, H, L, k) bool: True where a pair was found."""
+        return self.slots >= 0
+
+    @cached_property
+    def keys(self) -> Tensor:
+        """(B, H, L, k, D) float32; zeros where the mask is False."""
+        return self._gather("keys", self.slots)
+
+    @cached_property
+    def values(self) -> Tensor:
+        """(B, H, L, k, D) float32; zeros where the mask is False."""
+        if self._value_order is None:
+            return self._gather("values", self.slots)
+        each = [self._value_order(book, s) for book, s in zip(self._books, self.slots, strict=True)]
+        return self._gather("values", torch.stack(each))
+
+    @cached_property
+    def token_index(self) -> Tensor:
+        """(B, H, L, k) int64: where in the manuscript each pair stood; -1 under the mask."""
+        return self._metadata[0]
+
+    @cached_property
+    def fraction(self) -> Tensor:
+        """(B, H, L, k) float32: the fraction of the novel there; NaN if unknown or masked."""
+        return self._metadata[1]
+
+    @cached_property
+    def _metadata(self) -> tuple[Tensor, Tensor]:
+        pairs = [book.metadata(s) for book, s in zip(self._books, self.slots, strict=True)]
+        index, fraction = zip(*pairs, strict=True)
+        return torch.stack(index), torch.stack(fraction)
+
+    def _gather(self, of: str, slots: Tensor) -> Tensor:
+        H = slots.shape[1]
+        rows = []
+        for book, each in zip(self._books, slots, strict=True):
+            grouped = each.reshape(book.n_kv_head, -1)  # heads of one group are neighbours
+            rows.append(book.gather(grouped, of).float().view(H, *each.shape[1:], book.head_dim))
+        return torch.stack(rows)
+
+
+class PagedMemory:
+    """The memory of `n_lane` manuscripts at one layer; search compares queries with keys as stored.
+
+    Args:
+        config: sizes, search and dtype; `layers`, `combine` and `positions` are not used here.
+        n_lane: manuscripts held side by side; none ever sees another's pairs.
+        n_kv_head: key/value heads, `G`.
+        head_dim: width of a head, `D`.
+        device: where the pages lie; queries and pairs must lie there too.
+
+    Raises:
+        ValueError: a size below 1, or a search that cannot be built.
+    """
+
+    def __init__(
+        self,
+        config: MemoryConfig,
+        *,
+        n_lane: int,
+        n_kv_head: int,
+        head_dim: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        for name, size in (("n_lane", n_lane), ("n_kv_head", n_kv_head), ("head_dim", head_dim)):
+            if size < 1:
+                raise ValueError(f"{name} must be at least 1, got {size}")
+        self.config, self.n_kv_head, self.head_dim = config, n_kv_head, head_dim
+        self.device = torch.device(device)
+        self.backend: Search = build_search(config)
+        self.books = [self._new_book() for _ in range(n_lane)]
+        self._value_order: Callable[[Book, Tensor], Tensor] | None = None
+
+    @property
+    def n_lane(self) -> int:
+        """Manuscripts held side by side."""
+        return len(self.books)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all pages; sealed pages shared by forks count once in each."""
+        return sum(book.n_bytes for book in self.books)
+
+    def size(self, lane: int) -> int:
+        """Pairs held in a lane, per key/value head."""
+        return self.books[self._checked_lane(lane, "size")].size
+
+    def append(
+        self,
+        keys: Tensor,
+        values: Tensor,
+        *,
+        token_index: Tensor,
+        fraction: Tensor | None = None,
+        lanes: Sequence[int] | None = None,
+    ) -> None:
+        """Remember pairs; each lane's come after those it has. Copies are kept, without gradient.
+
+        Args:
+            keys, values: (len(lanes), G, n, D), finite.
+            token_index: (len(lanes), n) int64, never falling within a lane.
+            fraction: (len(lanes), n) in [0, 1], NaN or None where unknown.
+            lanes: lanes written to; all of them, in order, by default.
+
+        Raises:
+            ValueError: a wrong shape, a lane that does not exist or is named twice, a key or value
+                that is not finite, a token index below the one before. Nothing is written then.
+        """
+        lanes = list(range(self.n_lane)) if lanes is None else list(lanes)
+        if len(set(lanes)) != len(lanes):
+            raise ValueError(f"append: lanes must be different, got {lanes}")
+        for lane in lanes:
+            self._checked_lane(lane, "append")
+        n = keys.shape[2] if keys.dim() == 4 else 0
+        _check_shape("append: keys", keys, (len(lanes), self.n_kv_head, n, self.head_dim))
+        _check_shape("append: values", values, tuple(keys.shape))
+        _check_shape("append: token_index", token_index, (len(lanes), n))
+        if fraction is None:
+            fraction = torch.full((len(lanes), n), torch.nan, device=self.device)
+        _check_shape("append: fraction", fraction, (len(lanes), n))
+        _check_finite("append: key", keys, lanes, token_index)
+        _check_finite("append: value", values, lanes, token_index)
+        for row, lane in enumerate(lanes):
+            self._check_order(lane, token_index[row])
+        for row, lane in enumerate(lanes):
+            if n:
+                self.books[lane].append(
+                    keys[row], values[row], token_index[row], fraction[row], self.config.capacity
+                )
+                self.backend.index(self.books[lane])
+
+    def search(
+        self,
+        queries: Tensor,
+        k: int,
+        *,
+        start: Tensor | None = None,
+        stop: Tensor | None = None,
+    ) -> Found:
+        """The k pairs of each query's own lane with the largest inner products of query and key.
+
+        Args:
+            queries: (B, H, L, D), B = n_lane; heads h·H/G ... (h+1)·H/G - 1 read key/value head h.
+            k: pairs wanted, at least 1; where a lane holds fewer, the rest is masked.
+            start, stop: slot bounds, (B,) or (B, L) int64: only slots in [start, stop) are found.
+                Slots count what was ever appended to the lane, from 0.
+
+        Returns:
+            `Found`, without gradient: score again with `found.keys` to train queries.
+
+        Raises:
+            ValueError: a wrong shape, k below 1, queries that are not finite.
+        """
+        if k < 1:
+            raise ValueError(f"search: k must be at least 1, got {k}")
+        H = queries.shape[1] if queries.dim() == 4 else 0
+        L = queries.shape[2] if queries.dim() == 4 else 0
+        _check_shape("search: queries", queries, (self.n_lane, H, L, self.head_dim))
+        if H == 0 or H % self.n_kv_head:
+            raise ValueError(f"search: n_kv_head={self.n_kv_head} must divide the query heads {H}")
+        _check_finite("search: query", queries, range(self.n_lane), None)
+        queries = queries.detach().float()
+        hits = [
+            self._search_lane(lane, queries[lane], k, start, stop) for lane in range(self.n_lane)
+        ]
+        return Found(
+            torch.stack([rearrange(h.scores, "g (r l) k -> (g r) l k", l=L) for h in hits]),
+            torch.stack([rearrange(h.slots, "g (r l) k -> (g r) l k", l=L) for h in hits]),
+            tuple(book.snapshot() for book in self.books),
+            self._value_order,
+        )
+
+    def pairs(self, lane: int, start: int = 0, stop: int | None = None) -> Run:
+        """The pairs held in slots [start, stop) of a lane, in one piece, in the pages' dtype."""
+        book = self.books[self._checked_lane(lane, "pairs")]
+        stop = book.stop if stop is None else stop
+        runs = list(book.runs(start, stop)) or [_empty_run(book)]
+        whole = Run(
+            runs[0].first,
+            *(
+                torch.cat(part, dim=1) if len(part) > 1 else part[0]
+                for part in _columns(runs, 1, 3)
+            ),
+            *(
+                torch.cat(part, dim=0) if len(part) > 1 else part[0]
+                for part in _columns(runs, 3, 6)
+            ),
+        )
+        if self._value_order is None or whole.keys.shape[1] == 0:
+            return whole
+        slots = torch.arange(whole.first, whole.first + whole.keys.shape[1], device=self.device)
+        other = self._value_order(book, slots).expand(self.n_kv_head, -1)
+        return whole._replace(values=book.gather(other, "values"))
+
+    def reset(self, lanes: Sequence[int]) -> None:
+        """Forget all of these lanes; slots and everything else start anew there.
+
+        Raises:
+            ValueError: a lane does not exist.
+        """
+        for lane in lanes:
+            self._checked_lane(lane, "reset")
+        for lane in lanes:
+            self.books[lane] = self._new_book()
+
+    def rewind(self, *, lane: int, to: int) -> None:
+        """Forget a lane's pairs from token index `to` on.
+
+        Raises:
+            ValueError: the lane does not exist, or `to` is negative.
+        """
+        if to < 0:
+            raise ValueError(f"rewind: to must be a token index of at least 0, got {to}")
+        book = self.books[self._checked_lane(lane, "rewind")]
+        kept = sum(int((run.token_index < to).sum()) for run in book.runs(book.start, book.stop))
+        book.rewind(book.start + kept)
+        self.backend.index(book)
+
+    def fork(self, n: int) -> "PagedMemory":
+        """Every lane n times, lane-major: lanes i·n ... i·n + n - 1 continue lane i on their own.
+
+        Raises:
+            ValueError: n is below 1.
+        """
+        if n < 1:
+            raise ValueError(f"fork: n must be at least 1, got {n}")
+        return self.select([lane for lane in range(self.n_lane) for _ in range(n)])
+
+    def select(self, lanes: Sequence[int]) -> "PagedMemory":
+        """A memory with these lanes, each continued on its own; sealed pages are shared."""
+        twin = PagedMemory(
+            self.config,
+            n_lane=len(lanes),
+            n_kv_head=self.n_kv_head,
+            head_dim=self.head_dim,
+            device=self.device,
+        )
+        twin.books = [self.books[self._checked_lane(lane, "select")].fork() for lane in lanes]
+        twin._value_order = self._value_order
+        return twin
+
+    def with_shuffled_values(self) -> "PagedMemory":
+        """A view for the control experiment "shuffled": keys are found as before, but each comes
+        with the value of another slot of its lane (a fixed permutation of the slots held)."""
+        twin = self.select(range(self.n_lane))
+        twin._value_order = _other_slot
+        return twin
+
+    def save(self, folder: Path | str) -> None:
+        """Write the memory to a folder; see `storage.save_memory`."""
+        from memformer.memory.storage import save_memory
+
+        save_memory(self, Path(folder))
+
+    @classmethod
+    def load(cls, folder: Path | str, device: torch.device | str = "cpu") -> "PagedMemory":
+        """Read a memory that `save` wrote; see `storage.load_memory`."""
+        from memformer.memory.storage import load_memory
+
+        return load_memory(Path(folder), device)
+
+    def _search_lane(
+        self, lane: int, queries: Tensor, k: int, start: Tensor | None, stop: Tensor | None
+    ) -> Hits:
+        """`queries` (H, L, D) of one lane -> hits (G, H/G · L, k)."""
+        book = self.books[lane]
+        rows = rearrange(queries, "(g r) l d -> g (r l) d", g=self.n_kv_head)
+        L, n_rep = queries.shape[1], queries.shape[0] // self.n_kv_head
+        first = _bound("start", start, self.n_lane, L, lane, book.start, self.device)
+        last = _bound("stop", stop, self.n_lane, L, lane, book.stop, self.device)
+        first, last = first.clamp(min=book.start), last.clamp(max=book.stop)
+        return self.backend.top_k(book, rows, k, first.repeat(n_rep), last.repeat(n_rep))
+
+    def _new_book(self) -> Book:
+        dtype = DTYPES[self.config.dtype]
+        return Book(self.n_kv_head, self.head_dim, self.config.page_len, dtype, self.device)
+
+    def _checked_lane(self, lane: int, call: str) -> int:
+        if not 0 <= lane < self.n_lane:
+            raise ValueError(f"{call}: lane must be in [0, n_lane={self.n_lane}), got {lane}")
+        return lane
+
+    def _check_order(self, lane: int, token_index: Tensor) -> None:
+        book = self.books[lane]
+        before = [run.token_index[-1:] for run in book.runs(book.stop - 1, book.stop)]
+        falls = torch.cat([*before, token_index.to(self.device)]).diff() < 0
+        if falls.any():
+            raise ValueError(f"append: token_index must not fall within lane {lane}, but it does")
+
+
+def _columns(runs: list[Run], first: int, last: int) -> list[list[Tensor]]:
+    return [[run[i] for run in runs] for i in range(first, last)]
+
+
+def _empty_run(book: Book) -> Run:
+    pairs = torch.empty(book.n_kv_head, 0, book.head_dim, dtype=book.dtype, device=book.device)
+    whole = torch.empty(0, dtype=torch.int64, device=book.device)
+    return Run(book.stop, pairs, pairs, whole, whole.float(), whole)
+
+
+def _other_slot(book: Book, slots: Tensor) -> Tensor:
+    """A permutation of the slots held, far from the identity; -1 stays -1."""
+    if book.size < 2:
+        return slots
+    stride = int(book.size * 0.618) or 1
+    while gcd(stride, book.size) != 1:
+        stride += 1
+    moved = ((slots - book.start) * stride + book.size // 2) % book.size + book.start
+    return torch.where(slots < 0, slots, moved)
+
+
+def _bound(
+    name: str,
+    bound: Tensor | None,
+    n_lane: int,
+    L: int,
+    lane: int,
+    default: int,
+    device: torch.device,
+) -> Tensor:
+    if bound is None:
+        return torch.full((L,), default, device=device)
+    if tuple(bound.shape) not in {(n_lane,), (n_lane, L)}:
+        raise ValueError(
+            f"search: {name} must have shape ({n_lane},) or ({n_lane}, {L}), "
+            f"got {tuple(bound.shape)}"
+        )
+    return bound[lane].to(device).expand(L)
+
+
+def _check_shape(what: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(tensor.shape) != shape:
+        raise ValueError(f"{what} must have shape {shape}, got {tuple(tensor.shape)}")
+
+
+def _check_finite(
+    what: str, tensor: Tensor, lanes: Sequence[int], token_index: Tensor | None
+) -> None:
+    """Names the first place in a (rows, heads, n, D) tensor that is NaN or infinite."""
+    # a sum is finite only if every term is; an overflow of finite terms is told apart below
+    if tensor.numel() == 0 or bool(tensor.detach().sum().isfinite()):
+        return
+    bad = (~tensor.detach().isfinite()).any(-1).nonzero()
+    if len(bad) == 0:
+        return
+    row, head, column = bad[0].tolist()
+    value = tensor[row, head, column]
+    kind = "NaN" if value.isnan().any() else "infinite"
+    token = column if token_index is None else int(token_index[row, column])
+    raise ValueError(f"{what} is {kind} at lane {lanes[row]}, head {head}, token {token}")
