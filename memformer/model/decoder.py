@@ -1,0 +1,338 @@
+"""The decoder: Llama's blocks with a window, a memory and the fraction of the novel.
+
+B lanes, L tokens of the segment, V vocabulary
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from memformer.config import DecoderConfig, MemoryConfig, override
+from memformer.model.attention_state import AttentionOut, AttentionState, Retrieved
+from memformer.model.memory_attention import MemoryAttention
+from memformer.model.positions import FractionModulation, build_fraction
+from memformer.model.state import DecoderState
+
+
+class DecoderOut(NamedTuple):
+    """One reading of a segment; give it to `DecoderState.advance` to remember it."""
+
+    logits: Tensor
+    """(B, L, V): of the token after each."""
+    hidden: Tensor | None
+    """(B, L, n_embd), after the last norm, when asked for."""
+    retrieved: dict[int, Retrieved] | None
+    """What each memory layer took, by depth, when asked for."""
+    attention: list[AttentionOut]
+    """One a layer."""
+    conv: list[Tensor]
+    """(B, L, n_embd) inputs of each convolution; an empty list without one."""
+    n_read: list[int]
+    """Where the state stood that was read."""
+
+
+class Feedforward(nn.Module):
+    """SwiGLU (Shazeer 2020, arXiv:2002.05202, eq. 6): down(silu(gate x) · up x)."""
+
+    def __init__(self, n_embd: int, mlp_dim: int) -> None:
+        super().__init__()
+        self.gate = nn.Linear(n_embd, mlp_dim, bias=False)
+        self.up = nn.Linear(n_embd, mlp_dim, bias=False)
+        self.down = nn.Linear(mlp_dim, n_embd, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, L, n_embd) -> (B, L, n_embd)."""
+        y: Tensor = self.down(nn.functional.silu(self.gate(x)) * self.up(x))
+        return y
+
+
+class ShortConvolution(nn.Module):
+    """h + conv(h), causal and depthwise, so that a key knows the words before it.
+
+    Known as short convolution in H3 (arXiv:2212.14052) and Mamba, token shift in RWKV.
+    """
+
+    def __init__(self, n_embd: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(width, n_embd))
+
+    def forward(self, h: Tensor, before: Tensor) -> Tensor:
+        """h (B, L, n_embd), the width - 1 inputs before it (B, width - 1, n_embd) -> as h."""
+        L = h.shape[1]
+        whole = torch.cat((before, h), dim=1)
+        taps = [whole[:, i : i + L] * w for i, w in enumerate(self.weight)]
+        return h + torch.stack(taps).sum(0)
+
+
+class Block(nn.Module):
+    """Pre-norm attention and feed-forward, each added to the residual stream."""
+
+    def __init__(self, config: DecoderConfig, memory: MemoryConfig | None) -> None:
+        super().__init__()
+        self.attention_norm = nn.RMSNorm(config.n_embd, eps=config.norm_eps)
+        self.mlp_norm = nn.RMSNorm(config.n_embd, eps=config.norm_eps)
+        self.conv = (
+            ShortConvolution(config.n_embd, config.conv_width) if config.conv_width else None
+        )
+        self.attention = MemoryAttention(
+            config.n_embd,
+            n_head=config.n_head,
+            n_kv_head=config.n_kv_head,
+            head_dim=config.head_dim,
+            window=config.window,
+            memory=memory,
+            n_sink=config.n_sink,
+            sink_distance=config.sink_distance,
+            qk_norm=config.qk_norm,
+            rope_base=config.rope_base,
+            fraction_dim=config.fraction.rotary_dim if config.fraction.kind == "rotary" else 0,
+        )
+        self.mlp = Feedforward(config.n_embd, config.mlp_dim)
+        is_modulated = config.fraction.kind == "modulation"
+        n = config.fraction.n_frequency
+        self.attention_film = FractionModulation(config.n_embd, n) if is_modulated else None
+        self.mlp_film = FractionModulation(config.n_embd, n) if is_modulated else None
+
+    def forward(
+        self,
+        x: Tensor,
+        state: AttentionState,
+        before: Tensor | None,
+        u: Tensor,
+        lengths: list[int],
+        want_retrieved: bool,
+    ) -> tuple[Tensor, AttentionOut, Tensor]:
+        """x (B, L, n_embd) -> the same, what attention did, and the convolution's input."""
+        h = self.attention_norm(x)
+        h = h if self.attention_film is None else self.attention_film(h, u)
+        mixed = h if self.conv is None or before is None else self.conv(h, before)
+        out = self.attention(mixed, state, u, lengths, want_retrieved)
+        x = x + out.x
+        y = self.mlp_norm(x)
+        y = y if self.mlp_film is None else self.mlp_film(y, u)
+        return x + self.mlp(y), out, h
+
+
+class Decoder(nn.Module):
+    """A decoder that reads a manuscript of any length through a window and a memory.
+
+        state = model.new_state(batch_size=2)
+        out = model(tokens, state, fraction=u)    # reads the state and changes nothing
+        state.advance(out)                        # remembers
+
+    The module holds no state; the logits do not depend on how a manuscript is cut into segments.
+    A call needs memory for L·(window + L) logits a head: read long texts in segments.
+
+    Args:
+        config: sizes and kinds; see `DecoderConfig`.
+    """
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.n_embd)
+        self.fraction = build_fraction(config.fraction, config.n_embd)
+        with_memory = set(config.memory_layers)
+        self.blocks = nn.ModuleList(
+            Block(config, config.memory if depth in with_memory else None)
+            for depth in range(config.n_layer)
+        )
+        self.norm = nn.RMSNorm(config.n_embd, eps=config.norm_eps)
+        self.head = (
+            None
+            if config.tie_embeddings
+            else nn.Linear(config.n_embd, config.vocab_size, bias=False)
+        )
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """Matrices N(0, 0.02), those that write to the residual stream divided by √(2·n_layer)
+        (GPT-2), convolutions uniform in ±1/√width. Norms are 1; whatever carries the fraction is 0;
+        gates and the query scale start as `MemoryAttention` sets them."""
+        for name, weight in self.named_parameters():
+            if name.endswith((".o.weight", ".down.weight")):
+                nn.init.normal_(weight, std=0.02 / (2 * self.config.n_layer) ** 0.5)
+            elif name.endswith("conv.weight"):
+                nn.init.uniform_(weight, -(len(weight) ** -0.5), len(weight) ** -0.5)
+            elif weight.dim() == 2 and "fraction" not in name and "film" not in name:
+                nn.init.normal_(weight, std=0.02)
+
+    def new_state(self, batch_size: int, *, grad_segments: int = 1) -> DecoderState:
+        """The state before the first token of `batch_size` manuscripts, one a lane.
+
+        Args:
+            batch_size: lanes, `B`.
+            grad_segments: pairs of the last grad_segments - 1 segments stay in the autograd graph,
+                so that a loss reaches that far back; 1 detaches everything remembered.
+
+        Raises:
+            ValueError: an argument below 1.
+        """
+        layers = [
+            block.attention.new_state(batch_size, grad_segments=grad_segments)
+            for block in self._typed_blocks()
+        ]
+        width = max(self.config.conv_width - 1, 0)
+        n_conv = self.config.n_layer if self.config.conv_width else 0
+        like = self.embedding.weight
+        return DecoderState(
+            config=self.config,
+            layers=layers,
+            conv=[like.new_zeros(batch_size, width, self.config.n_embd) for _ in range(n_conv)],
+            is_hidden=DecoderState.draw_hidden(self.config, batch_size),
+        )
+
+    def forward(
+        self,
+        tokens: Tensor,
+        state: DecoderState,
+        fraction: Tensor | None = None,
+        mask: Tensor | None = None,
+        *,
+        want_hidden: bool = False,
+        want_retrieved: bool = False,
+    ) -> DecoderOut:
+        """Read a segment of each lane's manuscript. The state is not changed.
+
+        Args:
+            tokens: (B, L) int64 ids, or (B, L, V) float rows over the vocabulary (relaxed tokens).
+            state: from `new_state`, of this model or of one with the same shape.
+            fraction: (B, L) of the novel; past 1 it is clipped to 1; NaN or None where unknown.
+            mask: (B, L) bool, False for padding, which stands at the end of a lane's row and is
+                not remembered; its logits mean nothing.
+            want_hidden, want_retrieved: also return these.
+
+        Raises:
+            ValueError: an id outside the vocabulary, a shape that does not fit the state, a
+                negative fraction, padding before a token.
+        """
+        B, L = self._check_tokens(tokens, state)
+        lengths = _lengths(mask, B, L)
+        u = self._fraction(fraction, state, B, L)
+        x = self._embed(tokens)
+        x = x if self.fraction is None else x + self.fraction(u).type_as(x)
+        outs: list[AttentionOut] = []
+        convs: list[Tensor] = []
+        for depth, block in enumerate(self.blocks):
+            before = state.conv[depth] if state.conv else None
+            x, out, h = block(x, state.layers[depth], before, u, lengths, want_retrieved)
+            outs.append(out)
+            convs += [h] if before is not None else []
+        hidden = self.norm(x)
+        weight = self.embedding.weight if self.head is None else self.head.weight
+        retrieved = {i: out.retrieved for i, out in enumerate(outs) if out.retrieved is not None}
+        return DecoderOut(
+            hidden @ weight.mT,
+            hidden if want_hidden else None,
+            retrieved if want_retrieved else None,
+            outs,
+            convs,
+            state.n_read,
+        )
+
+    def reconfigure(self, changes: Mapping[str, Any]) -> "Decoder":
+        """A decoder of another config that shares this one's parameters; nothing is copied.
+
+        For memory added to, taken from or changed in a trained model. Parameters that only the new
+        config has (gates, say) start as in a new model.
+
+        Args:
+            changes: dotted fields of `DecoderConfig`, as in `override`.
+
+        Raises:
+            TypeError: a field does not exist.
+            ValueError: a shared parameter would change its shape, or one would be left out.
+        """
+        config = override(self.config, dict(changes))
+        with torch.device("meta"):
+            twin = Decoder(config)
+        mine = dict(self.named_parameters())
+        theirs = dict(twin.named_parameters())
+        lost = [n for n in mine if n not in theirs and "gate" not in n and "fraction" not in n]
+        if lost:
+            raise ValueError(f"reconfigure: the new config has no place for {lost[0]}")
+        for name, weight in theirs.items():
+            if name in mine and mine[name].shape != weight.shape:
+                raise ValueError(
+                    f"reconfigure: {name} has shape {tuple(mine[name].shape)} and cannot become "
+                    f"{tuple(weight.shape)}"
+                )
+        fresh = None if set(theirs) <= set(mine) else dict(Decoder(config).named_parameters())
+        for name in theirs:
+            _set_parameter(twin, name, mine[name] if name in mine else _fresh(fresh, name, self))
+        return twin.train(self.training)
+
+    def _typed_blocks(self) -> list[Block]:
+        return [block for block in self.blocks if isinstance(block, Block)]
+
+    def _check_tokens(self, tokens: Tensor, state: DecoderState) -> tuple[int, int]:
+        if tokens.dim() not in (2, 3) or tokens.shape[1] == 0:
+            raise ValueError(
+                "tokens must be (B, L) ids or (B, L, V) rows with L >= 1, "
+                f"got {tuple(tokens.shape)}"
+            )
+        B, L = tokens.shape[:2]
+        if len(state.n_read) != B:
+            raise ValueError(f"tokens have {B} lanes, the state has {len(state.n_read)}")
+        V = self.config.vocab_size
+        if tokens.dim() == 3:
+            if tokens.shape[2] != V or not tokens.is_floating_point():
+                raise ValueError(f"relaxed tokens must be (B, L, vocab_size={V}) floats, "
+                                 f"got {tuple(tokens.shape)} {tokens.dtype}")  # fmt: skip
+        elif tokens.dtype != torch.int64:
+            raise ValueError(f"tokens must be int64 ids, got {tokens.dtype}")
+        elif int(tokens.min()) < 0 or int(tokens.max()) >= V:
+            worst = int(tokens.max()) if int(tokens.min()) >= 0 else int(tokens.min())
+            raise ValueError(
+                f"token ids must be in [0, vocab_size={V}), got {worst}: "
+                "was the text encoded with this model's tokenizer?"
+            )
+        return B, L
+
+    def _fraction(self, fraction: Tensor | None, state: DecoderState, B: int, L: int) -> Tensor:
+        """(B, L) in [0, 1], NaN where unknown or, in training, hidden."""
+        device = self.embedding.weight.device
+        if fraction is None:
+            return torch.full((B, L), torch.nan, device=device)
+        if fraction.shape != (B, L):
+            raise ValueError(f"fraction must have shape ({B}, {L}), got {tuple(fraction.shape)}")
+        if bool((fraction < 0).any()):
+            raise ValueError(
+                f"fraction must be in [0, 1], got {float(fraction.nan_to_num().min())}"
+            )
+        u = fraction.float().clamp(max=1)
+        if not self.training:
+            return u
+        hidden = torch.tensor(state.is_hidden, device=device)[:, None]
+        return u.masked_fill(hidden, torch.nan)
+
+    def _embed(self, tokens: Tensor) -> Tensor:
+        if tokens.dim() == 3:
+            return tokens.type_as(self.embedding.weight) @ self.embedding.weight
+        x: Tensor = self.embedding(tokens)
+        return x
+
+
+def _lengths(mask: Tensor | None, B: int, L: int) -> list[int]:
+    if mask is None:
+        return [L] * B
+    if mask.shape != (B, L) or mask.dtype != torch.bool:
+        raise ValueError(f"mask must be ({B}, {L}) bool, got {tuple(mask.shape)} {mask.dtype}")
+    lengths: list[int] = mask.sum(1).tolist()
+    ordered = torch.arange(L, device=mask.device) < mask.sum(1, keepdim=True)
+    if not torch.equal(ordered, mask):
+        lane = int((ordered != mask).any(1).nonzero()[0])
+        raise ValueError(f"mask: padding must stand after a lane's tokens, not so in lane {lane}")
+    return lengths
+
+
+def _set_parameter(module: nn.Module, name: str, weight: nn.Parameter) -> None:
+    path, _, leaf = name.rpartition(".")
+    setattr(module.get_submodule(path), leaf, weight)
+
+
+def _fresh(fresh: dict[str, nn.Parameter] | None, name: str, source: Decoder) -> nn.Parameter:
+    assert fresh is not None
+    return nn.Parameter(fresh[name].detach().to(source.embedding.weight))

@@ -1,0 +1,181 @@
+"""found(t, h): the K pairs older than the window with the largest logits, from two places.
+
+Most older pairs lie in the paged memory. Those that left the window since the memory was last
+written still stand among the recent pairs, and are scored densely, so that the function is defined
+per token and segments do not matter.
+
+    B lanes, H query heads, L queries, C recent columns, K retrieved, D head_dim
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from memformer.config import MemoryConfig
+from memformer.memory.pages import PagedMemory
+from memformer.memory.search import top_k_lowest_first
+from memformer.model.local_attention import Part, logits_of, rotary_logits
+from memformer.model.positions import rotate
+
+
+class Candidates(NamedTuple):
+    """Pairs in the paged memory that a query may retrieve, with their logits."""
+
+    logits: Tensor
+    """(B, H, L, n); -inf where there is none."""
+    slots: Tensor
+    """(B, H, L, n) int64; -1 where there is none."""
+
+
+class Selection(NamedTuple):
+    """The pairs of `found(t, h)`, by the place they lie in."""
+
+    paged: Part
+    """Pairs of the paged memory."""
+    recent: Tensor
+    """(B, H, L, C): logits of recent columns outside the window; -inf where not selected."""
+    token_index: Tensor
+    """(B, H or 1, L or 1, n): token of each pair of `paged`; -1 where there is none."""
+    fraction: Tensor
+    """(B, H or 1, L or 1, n): its fraction of the novel; NaN where unknown."""
+
+
+def select_all(
+    q: Tensor,
+    memory: PagedMemory,
+    n_read: list[int],
+    config: MemoryConfig,
+    base: float,
+    recent: Tensor,
+) -> Selection:
+    """K is no limit: attend to every pair, without a search."""
+    runs = [memory.pairs(lane) for lane in range(memory.n_lane)]
+    n = max(1, *(run.keys.shape[1] for run in runs))  # an empty memory is one masked column
+    keys, values = _padded([r.keys for r in runs], n), _padded([r.values for r in runs], n)
+    index = _padded_rows([run.token_index for run in runs], n, -1)
+    fraction = _padded_rows([run.fraction for run in runs], n, torch.nan)
+    logits = _logits(q, keys.type_as(q), index, n_read, config, base)
+    logits = logits.masked_fill((index < 0)[:, None, None], -torch.inf)
+    return Selection(
+        Part(logits, values.type_as(q)), recent, index[:, None, None], fraction[:, None, None]
+    )
+
+
+def select_found(
+    q: Tensor,
+    memory: PagedMemory,
+    n_read: list[int],
+    n_sink: int,
+    config: MemoryConfig,
+    base: float,
+    recent: Tensor,
+) -> Selection:
+    """The K best of the paged memory and of the recent columns outside the window.
+
+    Args:
+        q: (B, H, L, D), unrotated, scaled so that inner products are logits.
+        memory: pairs of tokens below n_read less the recent ones.
+        n_read: tokens read before this segment, by lane.
+        n_sink: tokens at the start that never went to memory: slot i is token n_sink + i.
+        config: n_retrieved and positions.
+        base: rotary base.
+        recent: (B, H, L, C) logits of the recent columns; -inf but outside the window.
+    """
+    K = config.n_retrieved
+    match config.positions:
+        case "none" | "fraction":
+            parts = [_search(q, memory, K, None)]
+        case "rotary":
+            parts = _search_rotary(q, memory, n_read, n_sink, config, base)
+    logits = torch.cat([*(part.logits for part in parts), recent], dim=-1)
+    slots = torch.cat([part.slots for part in parts], dim=-1)
+    n_paged = slots.shape[-1]
+    if logits.shape[-1] > K:
+        _, chosen = top_k_lowest_first(logits.detach(), K)  # (B, H, L, K)
+        from_recent = chosen >= n_paged
+        taken = torch.zeros_like(logits, dtype=torch.bool).scatter_(-1, chosen, True)
+        recent = recent.masked_fill(~taken[..., n_paged:], -torch.inf)
+        slots = slots.gather(-1, chosen.clamp(max=n_paged - 1)).masked_fill(from_recent, -1)
+        paged_logits = logits.gather(-1, chosen).masked_fill(slots < 0, -torch.inf)
+    else:
+        paged_logits = logits[..., :n_paged]
+    found = memory.at(slots)
+    return Selection(
+        Part(paged_logits, found.values.type_as(q)), recent, found.token_index, found.fraction
+    )
+
+
+def _search(q: Tensor, memory: PagedMemory, k: int, stop: Tensor | None) -> Candidates:
+    """The k best inner products with keys as stored. With gradient they are computed again."""
+    found = memory.search(q, k, stop=stop)
+    if not (torch.is_grad_enabled() and q.requires_grad):
+        return Candidates(found.scores.type_as(q), found.slots)
+    logits = (found.keys.type_as(q) @ q[..., None])[..., 0]  # (B, H, L, k)
+    return Candidates(logits.masked_fill(~found.mask, -torch.inf), found.slots)
+
+
+def _search_rotary(
+    q: Tensor,
+    memory: PagedMemory,
+    n_read: list[int],
+    n_sink: int,
+    config: MemoryConfig,
+    base: float,
+) -> list[Candidates]:
+    """Pairs nearer than max_distance are scored densely, each at its distance; all older ones share
+    one distance, so they are searched as stored, by a query rotated once."""
+    M = config.max_distance
+    if M is None:
+        return [_score_near(q, memory, [0] * memory.n_lane, n_read, config, base)]
+    # the first slot nearer than M to the segment's first query; slot i is token n_sink + i
+    border = [max(0, t - M + 1 - n_sink) for t in n_read]
+    near = _score_near(q, memory, border, n_read, config, base)
+    if not any(border):
+        return [near]
+    turned = rotate(q, torch.full((1, 1), M, device=q.device), base)
+    stop = torch.tensor(border, device=q.device)
+    return [_search(turned, memory, config.n_retrieved, stop), near]
+
+
+def _score_near(
+    q: Tensor,
+    memory: PagedMemory,
+    border: list[int],
+    n_read: list[int],
+    config: MemoryConfig,
+    base: float,
+) -> Candidates:
+    """The K best of the slots from `border` on, scored at their own distances."""
+    runs = [memory.pairs(lane, start=first) for lane, first in enumerate(border)]
+    n = max(1, *(run.keys.shape[1] for run in runs))  # an empty memory is one masked column
+    keys = _padded([run.keys for run in runs], n).type_as(q)
+    index = _padded_rows([run.token_index for run in runs], n, -1)
+    logits = _logits(q, keys, index, n_read, config, base)
+    logits = logits.masked_fill((index < 0)[:, None, None], -torch.inf)
+    _, columns = top_k_lowest_first(logits.detach(), config.n_retrieved)
+    best = logits.gather(-1, columns)
+    first = torch.tensor([run.first for run in runs], device=q.device)[:, None, None, None]
+    return Candidates(best, (columns + first).masked_fill(best.isneginf(), -1))
+
+
+def _logits(
+    q: Tensor, k: Tensor, index: Tensor, n_read: list[int], config: MemoryConfig, base: float
+) -> Tensor:
+    if config.positions != "rotary":
+        return logits_of(q, k)
+    # positions count from the segment's start: small numbers keep float32 angles exact
+    q_at = torch.arange(q.shape[2], device=q.device)[None]
+    t = torch.tensor(n_read, device=q.device)[:, None]
+    k_at = torch.where(index < 0, 0, index - t)
+    return rotary_logits(q, k, q_at, k_at, base, config.max_distance)
+
+
+def _padded(rows: list[Tensor], n: int) -> Tensor:
+    """(G, n_i, D) each -> (B, G, n, D), zeros at the end."""
+    return torch.stack([torch.nn.functional.pad(r, (0, 0, 0, n - r.shape[1])) for r in rows])
+
+
+def _padded_rows(rows: list[Tensor], n: int, fill: float) -> Tensor:
+    """(n_i,) each -> (B, n)."""
+    return torch.stack([torch.nn.functional.pad(r, (0, n - len(r)), value=fill) for r in rows])
