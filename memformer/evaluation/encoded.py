@@ -1,0 +1,94 @@
+"""A manuscript in tokens, cut to what is read: what every arm of an evaluation shares."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memformer.data.tokenizer import Tokenizer
+
+
+class Chapter(Protocol):
+    """Where a chapter begins."""
+
+    @property
+    def offset(self) -> int:
+        """Character of the text at which the heading, or the chapter, begins."""
+
+    @property
+    def heading(self) -> str:
+        """As printed."""
+
+
+class Manuscript(Protocol):
+    """What an evaluation asks of a manuscript; `memformer.data.manuscripts` has the real one."""
+
+    @property
+    def id(self) -> str:
+        """Unique, and usable as a file name."""
+
+    @property
+    def author(self) -> str | None: ...
+
+    @property
+    def title(self) -> str | None: ...
+
+    @property
+    def text(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class EncodedManuscript:
+    """The first `n` tokens of a manuscript, with what the numbers about them need.
+
+    Attributes:
+        ids: (n,) int64.
+        spans: (n, 2) int64: half-open range of characters of `text` that each token stands for.
+        n_total: tokens of the whole manuscript, `T`: the fraction u = (t + 0.5) / T needs it.
+        text: the characters that the n tokens cover, from the manuscript's first one on.
+        chapters: (offset, heading) of the chapters that begin in `text`.
+    """
+
+    id: str
+    author: str
+    title: str
+    text: str
+    chapters: tuple[tuple[int, str], ...]
+    ids: NDArray[np.int64]
+    spans: NDArray[np.int64]
+    n_total: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def encode(
+    manuscript: Manuscript, tokenizer: Tokenizer, n_tokens: int | None = None
+) -> EncodedManuscript:
+    """Tokenise the whole manuscript and keep its first `n_tokens` (None: all).
+
+    Raises:
+        ValueError: the manuscript is empty, or has fewer than `n_tokens` tokens.
+    """
+    if not manuscript.text.strip():
+        raise ValueError(f"manuscript {manuscript.id!r} is empty")
+    ids, spans = tokenizer.encode(manuscript.text)
+    n = len(ids) if n_tokens is None else n_tokens
+    if n < 1 or n > len(ids):
+        raise ValueError(
+            f"n_tokens must be in [1, {len(ids)}], the length of manuscript {manuscript.id!r}, "
+            f"got {n_tokens}: lower it, or leave the manuscript out"
+        )
+    stop = max(end for _, end in spans[:n])
+    chapters = getattr(manuscript, "chapters", ())
+    return EncodedManuscript(
+        id=manuscript.id,
+        author=manuscript.author or "",
+        title=manuscript.title or manuscript.id,
+        text=manuscript.text[:stop],
+        chapters=tuple((c.offset, c.heading) for c in chapters if c.offset < stop),
+        ids=np.asarray(ids[:n], dtype=np.int64),
+        spans=np.asarray(spans[:n], dtype=np.int64).reshape(-1, 2),
+        n_total=len(ids),
+    )
