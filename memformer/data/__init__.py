@@ -4,7 +4,7 @@ from memformer.data.cleaning import CLEANING, Chapter, Rules
 from memformer.data.folder import load_manuscripts, save_manuscripts
 from memformer.data.gutenberg import read_gutenberg
 from memformer.data.manuscripts import Manuscript, build_manuscript
-from memformer.data.own import read_folder, read_jsonl
+from memformer.data.own import read_folder, read_jsonl, read_texts
 from memformer.data.packages import FetchError
 from memformer.data.pg19 import read_pg19
 from memformer.data.sources import austen, classics, moby_dick, smollm2
@@ -35,6 +35,7 @@ __all__ = [
     "read_gutenberg",
     "read_jsonl",
     "read_pg19",
+    "read_texts",
     "save_manuscripts",
     "smollm2",
     "split_by_author",

