@@ -7,7 +7,7 @@ never written again. A fork shares the sealed pages and copies the open one.
     G key/value heads, D head_dim, n pairs
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -67,6 +67,7 @@ class Book:
         start: first slot held; all below were evicted.
         stop: one past the last slot held.
         groups: what a search backend built over sealed pages (`Search.index` keeps it).
+        saved: the file that holds a sealed page, by page number, once it was saved or loaded.
     """
 
     def __init__(
@@ -76,7 +77,9 @@ class Book:
         self.dtype, self.device = dtype, device
         self.start = self.stop = self.n_write = 0
         self.groups: list[object] = []
+        self.saved: dict[int, str] = {}
         self._slabs: list[_Slab] = []
+        self._n_bound = 0  # pages allocated by this book itself
 
     @property
     def size(self) -> int:
@@ -117,29 +120,20 @@ class Book:
             token_index, fraction: (n,).
             capacity: pairs held at most, at least page_len; None for no limit.
         """
-        done, n = 0, keys.shape[1]
-        while done < n:
-            if not self._slabs or self._slabs[-1].stop == self.stop:
-                self._slabs.append(self._new_slab(self._pages_to_bind(capacity)))
-            slab = self._slabs[-1]
-            # to the end of the page at most, so that eviction never meets a page half written
-            room = self.page_len - self.stop % self.page_len
-            take = min(n - done, room)
-            if capacity is not None and self.size + take > capacity:
-                if self.start < self.sealed:
-                    self._evict_page()
-                    continue
-                raise AssertionError("capacity below page_len")
-            run = slab.run(self.stop, self.stop + take)
-            part = slice(done, done + take)
-            run.keys.copy_(keys[:, part].detach())
-            run.values.copy_(values[:, part].detach())
-            run.token_index.copy_(token_index[part])
-            run.fraction.copy_(fraction[part])
-            run.step.fill_(self.n_write)
-            self.stop += take
-            done += take
+        step = torch.full_like(token_index, self.n_write)
+        self._write((keys, values, token_index, fraction, step), capacity)
         self.n_write += 1
+
+    def restore(self, n_write: int, pages: Iterable[Sequence[Tensor]]) -> None:
+        """Go on with saved pages: keys, values, token_index, fraction and step of each in turn."""
+        for page in pages:
+            self._write(page, None)
+        self.n_write = n_write
+
+    def pages(self) -> Iterator[Run]:
+        """The pages held, ascending; the last may be open."""
+        for first in range(self.start, self.stop, self.page_len):
+            yield from self.runs(first, first + self.page_len)
 
     def runs(self, start: int, stop: int) -> Iterator[Run]:
         """The pairs in slots [start, stop) that are held, slab by slab, ascending."""
@@ -152,82 +146,101 @@ class Book:
     def gather(self, slots: Tensor, of: str) -> Tensor:
         """Keys or values at slots (G, M): (G, M, D) in the pages' dtype; slot -1 gives zeros."""
         G, D = self.n_kv_head, self.head_dim
-        flat = slots.reshape(G, -1)  # (G, M)
-        rows = torch.zeros(flat.numel(), D, dtype=self.dtype, device=self.device)
-        head = torch.arange(G, device=self.device)[:, None].expand_as(flat)
+        rows = torch.zeros(slots.numel(), D, dtype=self.dtype, device=self.device)
+        head = torch.arange(G, device=self.device)[:, None]
         for slab in self._slabs:
-            inside = (flat >= slab.first) & (flat < min(slab.stop, self.stop))
+            inside = (slots >= slab.first) & (slots < min(slab.stop, self.stop))
             where = inside.flatten().nonzero()[:, 0]
             if len(where) == 0:
                 continue
             table: Tensor = (slab.keys if of == "keys" else slab.values).reshape(-1, D)
-            source = (head * slab.keys.shape[1] + flat - slab.first).flatten()[where]
-            rows[where] = table[source]
+            source = (slots + (head * slab.keys.shape[1] - slab.first)).flatten()[where]
+            rows.index_copy_(0, where, table.index_select(0, source))
         return rows.view(*slots.shape, D)
 
     def metadata(self, slots: Tensor) -> tuple[Tensor, Tensor]:
         """Token index (-1) and fraction (NaN) at slots of any shape, defaults where slot is -1."""
-        index = torch.full_like(slots, -1)
-        fraction = torch.full(slots.shape, torch.nan, device=self.device)
-        for slab in self._slabs:
-            inside = (slots >= slab.first) & (slots < min(slab.stop, self.stop))
-            index[inside] = slab.token_index[slots[inside] - slab.first]
-            fraction[inside] = slab.fraction[slots[inside] - slab.first]
-        return index, fraction
+        runs = list(self.runs(self.start, self.stop))
+        index = torch.cat([slots.new_full((1,), -1), *(run.token_index for run in runs)])
+        nan = torch.full((1,), torch.nan, device=self.device)
+        fraction = torch.cat([nan, *(run.fraction for run in runs)])
+        place = (slots - (self.start - 1)).clamp(min=0)  # 0 for slot -1
+        return index[place], fraction[place]
 
     def snapshot(self) -> "Book":
         """The pairs as they are now, to read from later. It shares all pages, the open one too: its
         slots below `stop` are never written again, since `rewind` copies what it cuts."""
-        book = Book(self.n_kv_head, self.head_dim, self.page_len, self.dtype, self.device)
+        book = self._blank()
         book.start, book.stop, book._slabs = self.start, self.stop, list(self._slabs)
         return book
 
     def fork(self) -> "Book":
-        """A book with the same pairs that can be written on alone: sealed pages are shared."""
-        book = Book(self.n_kv_head, self.head_dim, self.page_len, self.dtype, self.device)
+        """A book with the same pairs that can be written on alone: sealed pages and what was built
+        over them are shared, the open page is copied."""
+        book = self._blank()
         book.start, book.n_write, book.groups = self.start, self.n_write, list(self.groups)
-        book._take_from(self, self.stop)
+        book.share(self, self.stop)
         return book
 
     def rewind(self, stop: int) -> None:
         """Drop the slots from `stop` on. Shared pages stay as they are: the page cut is copied."""
-        slabs, self._slabs = self._slabs, []
-        source = Book(self.n_kv_head, self.head_dim, self.page_len, self.dtype, self.device)
-        source._slabs, source.start, source.stop = slabs, self.start, self.stop
-        self.stop = self.start
-        self._take_from(source, max(stop, self.start))
+        source = self.snapshot()
+        source.saved = self.saved
+        self.share(source, max(stop, self.start))
 
-    def _take_from(self, source: "Book", stop: int) -> None:
-        """Share the sealed pages of `source` below `stop`, copy the rest below `stop`."""
-        sealed = max(stop - stop % self.page_len, source.start)
-        self._slabs = [_Slab(*run) for run in source.runs(source.start, sealed)]
-        self.stop = stop
-        if sealed < stop:
-            (rest,) = source.runs(sealed, stop)
-            own = self._new_slab(1, first=sealed)
-            mine = own.run(sealed, stop)
-            for target, value in zip(mine[1:], rest[1:], strict=True):
-                target.copy_(value)
-            self._slabs.append(own)
+    def share(self, source: "Book", stop: int) -> None:
+        """Hold the pairs of `source` from the own start to `stop` and nothing else: sealed pages
+        are shared, the rest is copied."""
+        sealed = max(stop - stop % self.page_len, self.start)
+        self._slabs = [_Slab(*run) for run in source.runs(self.start, sealed)]
+        self.stop, self._n_bound = sealed, 0
+        n_page = sealed // self.page_len
+        self.saved = {page: name for page, name in source.saved.items() if page < n_page}
+        for rest in source.runs(sealed, stop):
+            self._write(rest[1:], None)
+
+    def _write(self, columns: Sequence[Tensor], capacity: int | None) -> None:
+        """Keys, values (G, n, D) and token_index, fraction, step (n,) at the end of the book."""
+        done, n = 0, columns[0].shape[1]
+        while done < n:
+            # to the end of the page at most, so that eviction never meets a page half written
+            take = min(n - done, self.page_len - self.stop % self.page_len)
+            while capacity is not None and self.size + take > capacity:
+                self._evict_page()
+            if not self._slabs or self._slabs[-1].stop == self.stop:
+                self._slabs.append(self._new_slab(capacity))
+            target = self._slabs[-1].run(self.stop, self.stop + take)
+            for into, column in zip(target[1:], columns, strict=True):
+                part = column.narrow(-1 if column.dim() == 1 else 1, done, take)
+                # .data: autograd may hold earlier slots of this slab, which stay as they are
+                into.data.copy_(part.detach())
+            self.stop += take
+            done += take
 
     def _evict_page(self) -> None:
+        assert self.start < self.sealed, "capacity below page_len"
+        self.saved.pop(self.start // self.page_len, None)
         self.start += self.page_len
         self._slabs = [slab for slab in self._slabs if slab.stop > self.start]
 
-    def _pages_to_bind(self, capacity: int | None) -> int:
-        pages = min(max(self.size // self.page_len, 1), MAX_SLAB_PAGES)
-        # an evicted page is freed with its slab: keep slabs small against the capacity
-        return pages if capacity is None else min(pages, max(1, capacity // self.page_len // 8))
-
-    def _new_slab(self, n_page: int, first: int | None = None) -> _Slab:
+    def _new_slab(self, capacity: int | None) -> _Slab:
+        # as many pages as this book has allocated: a fork that writes little takes little
+        n_page = min(max(self._n_bound, 1), MAX_SLAB_PAGES)
+        if capacity is not None:
+            # an evicted page is freed with its slab: keep slabs small against the capacity
+            n_page = min(n_page, max(1, capacity // self.page_len // 8))
+        self._n_bound += n_page
         size, G, D = n_page * self.page_len, self.n_kv_head, self.head_dim
         # a slab made in inference mode could never be read by a training step
         with torch.inference_mode(False):
             return _Slab(
-                self.stop if first is None else first,
+                self.stop,
                 torch.empty(G, size, D, dtype=self.dtype, device=self.device),
                 torch.empty(G, size, D, dtype=self.dtype, device=self.device),
                 torch.empty(size, dtype=torch.int64, device=self.device),
                 torch.empty(size, dtype=torch.float32, device=self.device),
                 torch.empty(size, dtype=torch.int64, device=self.device),
             )
+
+    def _blank(self) -> "Book":
+        return Book(self.n_kv_head, self.head_dim, self.page_len, self.dtype, self.device)

@@ -1,13 +1,16 @@
-"""Exact search by matrix product and top-k: the definition of what a memory finds."""
+"""Exact search by matrix product and top-k: the definition of what a memory finds.
+
+G key/value heads, M queries of one key/value head, n pairs in question, D head_dim
+"""
 
 import torch
 from torch import Tensor
 
 from memformer.memory.book import Book
-from memformer.memory.search import Hits, Search, merge_hits, top_k_lowest_first
+from memformer.memory.search import Hits, Search, top_k_lowest_first
 
 _BLOCK = 1 << 24
-"""Scores held at once, per key/value head and slab: 64 MiB of float32."""
+"""Scores held at once: 64 MiB of float32."""
 
 
 class ExactSearch(Search):
@@ -17,32 +20,39 @@ class ExactSearch(Search):
         """Nothing to build: the pages themselves are scanned."""
 
     def top_k(self, book: Book, queries: Tensor, k: int, start: Tensor, stop: Tensor) -> Hits:
-        n_block = max(1, _BLOCK // max(1, book.largest_slab))
-        parts = [
-            _scan(
-                book, queries[:, i : i + n_block], k, start[i : i + n_block], stop[i : i + n_block]
-            )
-            for i in range(0, queries.shape[1], n_block)
-        ]
-        if not parts:
-            return merge_hits([_none(queries)], k)
-        return Hits(*(torch.cat(field, dim=1) for field in zip(*parts, strict=True)))
+        return scan(book, queries, k, start, stop)
 
 
-def _scan(book: Book, queries: Tensor, k: int, start: Tensor, stop: Tensor) -> Hits:
-    lowest, highest = int(start.min()), int(stop.max())
-    parts = [_none(queries)]
-    for run in book.runs(lowest, highest):
-        scores = queries @ run.keys.float().mT  # (G, M, n)
-        if int(start.max()) > run.first or int(stop.min()) < run.first + run.keys.shape[1]:
-            slots = torch.arange(run.first, run.first + run.keys.shape[1], device=scores.device)
-            outside = (slots < start[:, None]) | (slots >= stop[:, None])  # (M, n)
-            scores.masked_fill_(outside, -torch.inf)
-        values, columns = top_k_lowest_first(scores, k)
-        parts.append(Hits(values, (columns + run.first).masked_fill(values == -torch.inf, -1)))
-    return merge_hits(parts[1:] or parts, k)
+def scan(book: Book, queries: Tensor, k: int, start: Tensor, stop: Tensor) -> Hits:
+    """What `Search.top_k` asks for, exactly, in blocks of queries."""
+    n_query = max(1, _BLOCK // max(1, book.size * book.n_kv_head))
+    shape = (*queries.shape[:2], k)
+    scores = torch.full(shape, -torch.inf, device=queries.device)
+    slots = torch.full(shape, -1, device=queries.device)
+    for first in range(0, queries.shape[1], n_query):
+        part = slice(first, first + n_query)
+        values, found = _scan_block(book, queries[:, part], k, start[part], stop[part])
+        scores[:, part, : values.shape[-1]] = values
+        slots[:, part, : values.shape[-1]] = found
+    return Hits(scores, slots)
 
 
-def _none(queries: Tensor) -> Hits:
-    empty = queries.new_empty(*queries.shape[:2], 0)
-    return Hits(empty, empty.long())
+def _scan_block(book: Book, queries: Tensor, k: int, start: Tensor, stop: Tensor) -> Hits:
+    lowest, start_all = int(start.min()), int(start.max())
+    stop_all, highest = int(stop.min()), int(stop.max())
+    runs = list(book.runs(lowest, highest))
+    n = sum(run.keys.shape[1] for run in runs)
+    scores = torch.empty(*queries.shape[:2], n, device=queries.device)
+    done = 0
+    for run in runs:  # into one buffer: `topk` is far quicker on long rows than on their parts
+        end = done + run.keys.shape[1]
+        torch.bmm(queries, run.keys.float().mT, out=scores[..., done:end])
+        done = end
+    first = runs[0].first if runs else 0
+    # all queries may see slots [start_all, stop_all): only the strips beside it need a mask
+    slots = torch.arange(first, first + n, device=queries.device)
+    left, right = min(n, max(0, start_all - first)), min(n, max(0, stop_all - first))
+    scores[..., :left].masked_fill_(slots[:left] < start[:, None], -torch.inf)
+    scores[..., right:].masked_fill_(slots[right:] >= stop[:, None], -torch.inf)
+    values, columns = top_k_lowest_first(scores, k)
+    return Hits(values, (columns + first).masked_fill_(values == -torch.inf, -1))

@@ -7,6 +7,7 @@ is evicted, forks share what is sealed, and reading (`search`) never writes.
 """
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from math import gcd
@@ -106,7 +107,7 @@ class PagedMemory:
                 raise ValueError(f"{name} must be at least 1, got {size}")
         self.config, self.n_kv_head, self.head_dim = config, n_kv_head, head_dim
         self.device = torch.device(device)
-        self.backend: Search = build_search(config)
+        self.backend: Search = build_search(config, head_dim)
         self.books = [self._new_book() for _ in range(n_lane)]
         self._value_order: Callable[[Book, Tensor], Tensor] | None = None
 
@@ -143,13 +144,16 @@ class PagedMemory:
 
         Raises:
             ValueError: a wrong shape, a lane that does not exist or is named twice, a key or value
-                that is not finite, a token index below the one before. Nothing is written then.
+                that is not finite (as stored), a token index below the one before. Nothing is
+                written then.
         """
         lanes = list(range(self.n_lane)) if lanes is None else list(lanes)
         if len(set(lanes)) != len(lanes):
             raise ValueError(f"append: lanes must be different, got {lanes}")
         for lane in lanes:
             self._checked_lane(lane, "append")
+        dtype = DTYPES[self.config.dtype]
+        keys, values = keys.detach().to(dtype), values.detach().to(dtype)  # may become infinite
         n = keys.shape[2] if keys.dim() == 4 else 0
         _check_shape("append: keys", keys, (len(lanes), self.n_kv_head, n, self.head_dim))
         _check_shape("append: values", values, tuple(keys.shape))
@@ -209,22 +213,29 @@ class PagedMemory:
             self._value_order,
         )
 
+    def at(self, slots: Tensor) -> Found:
+        """The pairs at slots (B, H, L, k) that a search returned, -1 where there is none.
+
+        Raises:
+            ValueError: a slot is not held by its lane.
+        """
+        for lane, (book, each) in enumerate(zip(self.books, slots, strict=True)):
+            lost = (each >= book.stop) | ((each < book.start) & (each >= 0))
+            if lost.any():
+                raise ValueError(
+                    f"at: lane {lane} holds slots [{book.start}, {book.stop}), "
+                    f"got {int(each[lost][0])}"
+                )
+        scores = torch.full(slots.shape, torch.nan, device=slots.device)
+        books = tuple(book.snapshot() for book in self.books)
+        return Found(scores, slots, books, self._value_order)
+
     def pairs(self, lane: int, start: int = 0, stop: int | None = None) -> Run:
         """The pairs held in slots [start, stop) of a lane, in one piece, in the pages' dtype."""
         book = self.books[self._checked_lane(lane, "pairs")]
         stop = book.stop if stop is None else stop
         runs = list(book.runs(start, stop)) or [_empty_run(book)]
-        whole = Run(
-            runs[0].first,
-            *(
-                torch.cat(part, dim=1) if len(part) > 1 else part[0]
-                for part in _columns(runs, 1, 3)
-            ),
-            *(
-                torch.cat(part, dim=0) if len(part) > 1 else part[0]
-                for part in _columns(runs, 3, 6)
-            ),
-        )
+        whole = runs[0] if len(runs) == 1 else _joined(runs)
         if self._value_order is None or whole.keys.shape[1] == 0:
             return whole
         slots = torch.arange(whole.first, whole.first + whole.keys.shape[1], device=self.device)
@@ -243,14 +254,21 @@ class PagedMemory:
             self.books[lane] = self._new_book()
 
     def rewind(self, *, lane: int, to: int) -> None:
-        """Forget a lane's pairs from token index `to` on.
+        """Forget a lane's pairs from token index `to` on. What was evicted does not come back.
 
         Raises:
-            ValueError: the lane does not exist, or `to` is negative.
+            ValueError: the lane does not exist, `to` is negative, or all that was held at `to` was
+                evicted since.
         """
         if to < 0:
             raise ValueError(f"rewind: to must be a token index of at least 0, got {to}")
         book = self.books[self._checked_lane(lane, "rewind")]
+        oldest = [int(run.token_index[0]) for run in book.runs(book.start, book.start + 1)]
+        if book.start and any(to < token for token in oldest):
+            raise ValueError(
+                f"rewind: lane {lane} has evicted all it held at token {to}, its oldest pair is "
+                f"token {oldest[0]}: reset the lane and read it again"
+            )
         kept = sum(int((run.token_index < to).sum()) for run in book.runs(book.start, book.stop))
         book.rewind(book.start + kept)
         self.backend.index(book)
@@ -266,27 +284,32 @@ class PagedMemory:
         return self.select([lane for lane in range(self.n_lane) for _ in range(n)])
 
     def select(self, lanes: Sequence[int]) -> "PagedMemory":
-        """A memory with these lanes, each continued on its own; sealed pages are shared."""
-        twin = PagedMemory(
-            self.config,
-            n_lane=len(lanes),
-            n_kv_head=self.n_kv_head,
-            head_dim=self.head_dim,
-            device=self.device,
-        )
+        """A memory with these lanes, each continued on its own; sealed pages are shared.
+
+        Raises:
+            ValueError: no lane, or one that does not exist.
+        """
+        if not lanes:
+            raise ValueError("select: name at least one lane")
+        twin = copy(self)  # the settings and the search are shared, they hold no pairs
         twin.books = [self.books[self._checked_lane(lane, "select")].fork() for lane in lanes]
-        twin._value_order = self._value_order
         return twin
 
     def with_shuffled_values(self) -> "PagedMemory":
         """A view for the control experiment "shuffled": keys are found as before, but each comes
-        with the value of another slot of its lane (a fixed permutation of the slots held)."""
+        with the value of another slot of its lane: a fixed permutation of the slots held, in which
+        every slot gives its value to another one as soon as there are two."""
         twin = self.select(range(self.n_lane))
         twin._value_order = _other_slot
         return twin
 
+    @property
+    def is_shuffled(self) -> bool:
+        """Whether this is a view that `with_shuffled_values` made."""
+        return self._value_order is not None
+
     def save(self, folder: Path | str) -> None:
-        """Write the memory to a folder; see `storage.save_memory`."""
+        """Write the memory to a folder, only what is new there; see `storage.save_memory`."""
         from memformer.memory.storage import save_memory
 
         save_memory(self, Path(folder))
@@ -327,8 +350,15 @@ class PagedMemory:
             raise ValueError(f"append: token_index must not fall within lane {lane}, but it does")
 
 
-def _columns(runs: list[Run], first: int, last: int) -> list[list[Tensor]]:
-    return [[run[i] for run in runs] for i in range(first, last)]
+def _joined(runs: list[Run]) -> Run:
+    return Run(
+        runs[0].first,
+        torch.cat([run.keys for run in runs], dim=1),
+        torch.cat([run.values for run in runs], dim=1),
+        torch.cat([run.token_index for run in runs]),
+        torch.cat([run.fraction for run in runs]),
+        torch.cat([run.step for run in runs]),
+    )
 
 
 def _empty_run(book: Book) -> Run:
@@ -338,14 +368,21 @@ def _empty_run(book: Book) -> Run:
 
 
 def _other_slot(book: Book, slots: Tensor) -> Tensor:
-    """A permutation of the slots held, far from the identity; -1 stays -1."""
+    """A permutation of the slots held that moves every one (if there are two); -1 stays -1."""
     if book.size < 2:
         return slots
-    stride = int(book.size * 0.618) or 1
-    while gcd(stride, book.size) != 1:
-        stride += 1
-    moved = ((slots - book.start) * stride + book.size // 2) % book.size + book.start
-    return torch.where(slots < 0, slots, moved)
+    # i -> i·stride + odd modulo an even n: with an odd stride, i·(stride - 1) is even, so it never
+    # meets its start again; an odd last slot changes places with the first
+    n = book.size - book.size % 2
+    stride = int(n * 0.618) | 1
+    while gcd(stride, n) != 1:
+        stride += 2
+    shift = (n // 2) | 1
+    place = slots - book.start
+    moved = (place * stride + shift) % n
+    if n < book.size:
+        moved = torch.where(place == 0, n, torch.where(place == n, shift % n, moved))
+    return torch.where(slots < 0, slots, moved + book.start)
 
 
 def _bound(
@@ -364,6 +401,8 @@ def _bound(
             f"search: {name} must have shape ({n_lane},) or ({n_lane}, {L}), "
             f"got {tuple(bound.shape)}"
         )
+    if bound.is_floating_point():
+        raise TypeError(f"search: {name} must hold integers, got {bound.dtype}")
     return bound[lane].to(device).expand(L)
 
 

@@ -19,9 +19,14 @@ from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as bytes_from_tensors
 from torch import Tensor
 
+from memformer.config import MemoryConfig, from_json, to_json
+from memformer.memory.book import Book
+from memformer.memory.pages import PagedMemory
+
 VERSION = 1
 """Of the manifest's form; a newer one than this is refused."""
 MANIFEST = "manifest.json"
+_COLUMNS = ("keys", "values", "token_index", "fraction", "step")
 _FILE = re.compile(r"[0-9a-f]{64}\.safetensors")
 _TEMPORARY = re.compile(r"\.unfinished-.*")
 
@@ -153,6 +158,122 @@ def referenced(manifest: Any) -> Iterator[str]:
                 yield from referenced(value)
         case str() if _FILE.fullmatch(manifest):
             yield manifest
+
+
+def save_memory(memory: PagedMemory, folder: Path) -> None:
+    """Write a memory to a folder; pages that an earlier save wrote there are not written again.
+
+    Raises:
+        ValueError: the memory is a view with shuffled values.
+        SaveFailed: the disk is full or cannot be written; the last complete save is untouched.
+    """
+    manifest = {"kind": "memory", "memory": write_pages(folder, memory)}
+    write_manifest(folder, manifest)
+    sweep(folder, referenced(manifest))
+
+
+def load_memory(folder: Path, device: torch.device | str = "cpu") -> PagedMemory:
+    """Read the last complete save of a memory.
+
+    Raises:
+        UnreadableSave: nothing was saved there, or a file is missing or damaged.
+    """
+    return read_pages(folder, read_manifest(folder, "memory")["memory"], device)
+
+
+def write_pages(folder: Path, memory: PagedMemory) -> dict[str, Any]:
+    """Write a memory's pages, those shared by lanes once and those saved before not at all.
+
+    Returns:
+        What `read_pages` needs, for a manifest. The pages are safe once that is written.
+
+    Raises:
+        ValueError, SaveFailed: as `save_memory`.
+    """
+    if memory.is_shuffled:
+        raise ValueError("save: a view with shuffled values cannot be saved; save its original")
+    names: dict[int, str] = {}  # of pages written now, by address: forks share memory
+    return {
+        "config": to_json(memory.config),
+        "n_kv_head": memory.n_kv_head,
+        "head_dim": memory.head_dim,
+        "lanes": [_write_book(folder, book, names) for book in memory.books],
+    }
+
+
+def read_pages(
+    folder: Path, entry: dict[str, Any], device: torch.device | str = "cpu"
+) -> PagedMemory:
+    """The memory that `write_pages` wrote; lanes that shared pages share them again.
+
+    Raises:
+        UnreadableSave: a page is missing or damaged, or the entry does not fit its pages.
+    """
+    try:
+        memory = PagedMemory(
+            from_json(MemoryConfig, entry["config"]),
+            n_lane=len(entry["lanes"]),
+            n_kv_head=entry["n_kv_head"],
+            head_dim=entry["head_dim"],
+            device=device,
+        )
+        lanes = [(lane["start"], lane["n_write"], lane["pages"]) for lane in entry["lanes"]]
+    except (KeyError, TypeError) as error:
+        raise UnreadableSave(f"{folder}: the manifest describes no memory ({error!r})") from None
+    done: list[tuple[Book, list[str]]] = []
+    for book, (start, n_write, pages) in zip(memory.books, lanes, strict=True):
+        _read_book(folder, book, start, n_write, pages, done)
+        done.append((book, pages))
+        memory.backend.index(book)
+    return memory
+
+
+def _write_book(folder: Path, book: Book, names: dict[int, str]) -> dict[str, Any]:
+    pages = []
+    for number, run in enumerate(book.pages(), start=book.start // book.page_len):
+        address = run.keys.data_ptr()
+        name = book.saved.get(number) or names.get(address)
+        if name is None or not (folder / name).is_file():
+            name = write_tensors(folder, dict(zip(_COLUMNS, run[1:], strict=True)))
+            names[address] = name
+        if run.first + book.page_len <= book.stop:  # the open page will change
+            book.saved[number] = name
+        pages.append(name)
+    return {"start": book.start, "n_write": book.n_write, "pages": pages}
+
+
+def _read_book(
+    folder: Path,
+    book: Book,
+    start: int,
+    n_write: int,
+    pages: list[str],
+    done: list[tuple[Book, list[str]]],
+) -> None:
+    """Fill an empty book, from the book among `done` that has most of its first pages."""
+    twins = [(_n_shared(pages, start, other, names), other) for other, names in done]
+    n_shared, twin = max(twins, key=lambda each: each[0], default=(0, book))
+    book.start = book.stop = start
+    if n_shared:
+        book.share(twin, start + n_shared * book.page_len)
+    read = (read_tensors(folder, name, book.device) for name in pages[n_shared:])
+    try:
+        book.restore(n_write, ([page[column] for column in _COLUMNS] for page in read))
+    except (KeyError, RuntimeError) as error:
+        raise UnreadableSave(f"{folder}: pages and manifest do not fit ({error})") from None
+    n_sealed = book.sealed // book.page_len - start // book.page_len
+    for i, name in enumerate(pages[:n_sealed]):
+        book.saved[start // book.page_len + i] = name
+
+
+def _n_shared(pages: list[str], start: int, other: Book, names: list[str]) -> int:
+    """How many of the first `pages`, at slots from `start` on, are sealed pages of `other`."""
+    if start < other.start:
+        return 0
+    theirs = names[(start - other.start) // other.page_len :]
+    n = next((i for i, (a, b) in enumerate(zip(pages, theirs, strict=False)) if a != b), None)
+    n = min(len(pages), len(theirs)) if n is None else n
+    return max(0, min(n, (other.sealed - start) // other.page_len))
 
 
 def _write(folder: Path, name: str, data: bytes) -> None:
