@@ -42,7 +42,8 @@ _TYPOGRAPHY = str.maketrans(
 )
 _END_WORD = re.compile(r"(?i)(?:the end|finis|end)[.!]?")
 _SCENE_BREAK = re.compile(r"(?:[*~#\u2022_-] *){2,}")
-_WRAP = 100
+_BREAK = "* * *"
+_WRAP = 100  # characters
 _log = logging.getLogger(__name__)
 
 
@@ -96,13 +97,13 @@ def clean(raw: str, rules: Rules | None = None, *, keep_headings: bool = True) -
         ValueError: `rules.start` or `rules.end` matches no paragraph.
     """
     rules = rules or Rules()
-    paragraphs = _body(_paragraphs(raw, rules), rules)
     heading, drop = re.compile(rules.heading), re.compile(rules.drop)
     out = _Writer(keep_headings)
-    for paragraph in paragraphs:
+    kept = [p for p in _paragraphs(raw, rules) if not drop.fullmatch(p)]
+    for paragraph in _body(kept, rules):
         if heading.fullmatch(paragraph):
             out.heading(paragraph)
-        elif not drop.fullmatch(paragraph):
+        else:
             out.body(paragraph)
     return out.finish()
 
@@ -136,7 +137,7 @@ def _paragraphs(raw: str, rules: Rules) -> list[str]:
 def tidy(line: str) -> str:
     """One paragraph in the typography of all: straight quotes, `--`, no `_emphasis_`."""
     if _SCENE_BREAK.fullmatch(line):
-        return "* * *"
+        return _BREAK
     line = re.sub(" [\u2013\u2014] ", "--", line).translate(_TYPOGRAPHY)
     line = re.sub(r"\[Illustration[^\]]*\]", "", line)
     line = re.sub(r"_([^_]+)_", r"\1", line)
@@ -149,10 +150,12 @@ def _body(paragraphs: list[str], rules: Rules) -> list[str]:
         paragraphs = paragraphs[_first(paragraphs, rules.start, "start") :]
     if rules.end is not None:
         paragraphs = paragraphs[: _first(paragraphs, rules.end, "end")]
-    front = {same_words(words) for words in rules.front}
-    while paragraphs and same_words(paragraphs[0]).removeprefix("by ") in front | {"by", ""}:
+    front = {"by", *(same_words(words) for words in rules.front)}
+    while paragraphs and (
+        paragraphs[0] == _BREAK or same_words(paragraphs[0]).removeprefix("by ") in front
+    ):
         paragraphs = paragraphs[1:]
-    while paragraphs and _END_WORD.fullmatch(paragraphs[-1]):
+    while paragraphs and (paragraphs[-1] == _BREAK or _END_WORD.fullmatch(paragraphs[-1])):
         paragraphs = paragraphs[:-1]
     return paragraphs
 

@@ -64,7 +64,7 @@ def load_manuscripts(folder: Path) -> tuple[Manuscript, ...]:
         raise ValueError(f"{folder} must hold a {MANIFEST} that memformer wrote")
     lines = (folder / MANIFEST).read_text(encoding="utf-8").splitlines()
     return tuple(
-        _load_row(folder, json.loads(line), f"{folder / MANIFEST}:{number}")
+        _load_row(folder, line, f"{folder / MANIFEST}:{number}")
         for number, line in enumerate(lines, start=1)
     )
 
@@ -100,8 +100,9 @@ def _row(manuscript: Manuscript) -> dict[str, Any]:
     }
 
 
-def _load_row(folder: Path, row: dict[str, Any], where: str) -> Manuscript:
+def _load_row(folder: Path, line: str, where: str) -> Manuscript:
     try:
+        row = json.loads(line)
         if row["cleaning"] != CLEANING:
             raise ValueError(
                 f"{where}: the text was cleaned by version {row['cleaning']}, this is version "
@@ -112,7 +113,7 @@ def _load_row(folder: Path, row: dict[str, Any], where: str) -> Manuscript:
         chapters = tuple(Chapter(offset, heading) for offset, heading in row["chapters"])
         fields = ("id", "author", "title", "source", "raw_hash", "series", "year", "licence")
         known = {name: row[name] for name in fields}
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{where} is no row that memformer wrote: {error}") from None
     return Manuscript(**known, text=decode(data, str(folder / row["file"])), chapters=chapters)
 

@@ -164,7 +164,7 @@ def split_by_manuscript(
     every = tuple(distinct(manuscripts))
     for id in (*validation, *test):
         if id not in {manuscript.id for manuscript in every}:
-            raise ValueError(f"held-out id {id!r} is none of the manuscripts'")
+            raise ValueError(f"held-out id {id!r} is none of the distinct manuscripts'")
     held = {*validation, *test}
     return Split(
         name=name,
