@@ -65,7 +65,8 @@ def attend(parts: list[Part]) -> tuple[Tensor, list[Tensor]]:
     """
     logits = torch.cat([part.logits for part in parts], dim=-1)
     empty = logits.isneginf().all(-1, keepdim=True)  # softmax over nothing would be NaN
-    weights = logits.masked_fill(empty, 0).float().softmax(-1).type_as(logits) * ~empty
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    weights = logits.masked_fill(empty, 0).softmax(-1, dtype=wide).type_as(logits) * ~empty
     split = list(torch.split(weights, [part.logits.shape[-1] for part in parts], dim=-1))
     sums = [_weighted_sum(w, part.values) for w, part in zip(split, parts, strict=True)]
     return torch.stack(sums).sum(0), split
