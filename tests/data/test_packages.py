@@ -70,13 +70,13 @@ def test_no_network_is_an_error_with_the_command_and_the_way_out(tiny, cache, mo
     with pytest.raises(FetchError, match="cannot fetch tiny==1.0: pip says .*No matching") as error:
         fetch_package(pin, cache=cache)
     assert "-m pip download --no-deps --only-binary=:all: tiny==1.0`" in str(error.value)
-    assert f"--wheel {pin.file}" in str(error.value)
+    assert f"--wheel {pin.file} or put it at {cache / pin.file}" in str(error.value)
     assert not cache.exists()
 
 
 def test_no_pip_is_an_error_with_the_command_and_the_way_out(tiny, cache, monkeypatch):
     monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(FetchError, match=r"no pip; .*pip download .*pass --wheel tiny-1\.0"):
+    with pytest.raises(FetchError, match=r"no pip; .*pip download .*--wheel tiny-1\.0"):
         fetch_package(tiny[1], cache=cache)
 
 
