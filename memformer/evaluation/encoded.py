@@ -1,41 +1,12 @@
 """A manuscript in tokens, cut to what is read: what every arm of an evaluation shares."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from memformer.data.manuscripts import Manuscript
 from memformer.data.tokenizer import Tokenizer
-
-
-class Chapter(Protocol):
-    """Where a chapter begins."""
-
-    @property
-    def offset(self) -> int:
-        """Character of the text at which the heading, or the chapter, begins."""
-
-    @property
-    def heading(self) -> str:
-        """As printed."""
-
-
-class Manuscript(Protocol):
-    """What an evaluation asks of a manuscript; `memformer.data.manuscripts` has the real one."""
-
-    @property
-    def id(self) -> str:
-        """Unique, and usable as a file name."""
-
-    @property
-    def author(self) -> str | None: ...
-
-    @property
-    def title(self) -> str | None: ...
-
-    @property
-    def text(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -69,10 +40,8 @@ def encode(
     """Tokenise the whole manuscript and keep its first `n_tokens` (None: all).
 
     Raises:
-        ValueError: the manuscript is empty, or has fewer than `n_tokens` tokens.
+        ValueError: the manuscript has fewer than `n_tokens` tokens.
     """
-    if not manuscript.text.strip():
-        raise ValueError(f"manuscript {manuscript.id!r} is empty")
     ids, spans = tokenizer.encode(manuscript.text)
     n = len(ids) if n_tokens is None else n_tokens
     if n < 1 or n > len(ids):
@@ -81,13 +50,12 @@ def encode(
             f"got {n_tokens}: lower it, or leave the manuscript out"
         )
     stop = max(end for _, end in spans[:n])
-    chapters = getattr(manuscript, "chapters", ())
     return EncodedManuscript(
         id=manuscript.id,
         author=manuscript.author or "",
-        title=manuscript.title or manuscript.id,
+        title=manuscript.title,
         text=manuscript.text[:stop],
-        chapters=tuple((c.offset, c.heading) for c in chapters if c.offset < stop),
+        chapters=tuple((c.offset, c.heading) for c in manuscript.chapters if c.offset < stop),
         ids=np.asarray(ids[:n], dtype=np.int64),
         spans=np.asarray(spans[:n], dtype=np.int64).reshape(-1, 2),
         n_total=len(ids),

@@ -13,8 +13,11 @@ from torch import Tensor
 
 from memformer.model.attention_state import Retrieved
 
-N_KEPT = 12
-"""Past tokens kept per reading token, those with the largest share of its attention."""
+N_KEPT = 4
+"""Past tokens kept per reading token and group of layers: those with most of its attention."""
+
+N_GROUP = 3
+"""Groups of memory layers by depth: shallow ones look for other things than deep ones."""
 
 DISTANCE_EDGES = np.unique(np.round(2.0 ** (np.arange(0, 97) / 4)).astype(np.int64))
 """Edges in tokens of the bins of distance: four an octave, from 1 to 2**24."""
@@ -26,9 +29,9 @@ class Retrievals:
 
     Attributes:
         query: (Q,) the tokens that read; what they found served to predict token query + 1.
-        found: (Q, M) past tokens with the largest `share`, in falling order; -1 where fewer.
-        share: (Q, M) this token's part of all attention of all memory layers and heads.
-        layer, head, weight: (Q, M) where the largest single weight on it was, and how large.
+        found: (Q, P, M) past tokens with the largest `share`, in falling order; -1 where fewer.
+        share: (Q, P, M) this token's part of all attention of the group's layers and heads.
+        layer, head, weight: (Q, P, M) where the largest single weight on it was, and how large.
         mass: (Q,) share of attention on all that was retrieved, the rest went to window and sinks.
         layers: (S,) depths of the memory layers.
         attention: (S, bins) attention weight on retrieved pairs by distance, summed over heads.
@@ -70,8 +73,13 @@ def reduce(
     weight = np.stack([_numpy(retrieved[i].weight)[:, part] for i in layers])  # (S, H, Q, K)
     weight = np.where(index >= 0, weight, 0).astype(np.float32)
     query = np.arange(keep.start, keep.stop)
-    rows = [_largest(index[:, :, i], weight[:, :, i], layers) for i in range(len(query))]
-    found, share, layer, head, largest = (np.stack(column) for column in zip(*rows, strict=True))
+    found, share, layer, head, largest = (
+        np.stack(column, axis=1)  # (Q, P, M)
+        for column in zip(
+            *(_largest(index[g], weight[g], layers[g]) for g in layer_groups(len(layers))),
+            strict=True,
+        )
+    )
     attention, count = _by_distance(index, weight, query)
     return Retrievals(
         query=query,
@@ -109,29 +117,31 @@ def _numpy(tensor: Tensor) -> NDArray[Any]:
     return array.cpu().numpy()  # (H, L, K)
 
 
+def layer_groups(n_layer: int) -> list[NDArray[np.int64]]:
+    """Memory layers, counted among themselves, in up to three groups of neighbours."""
+    return np.array_split(np.arange(n_layer), min(N_GROUP, n_layer))
+
+
 def _largest(
     index: NDArray[np.int64], weight: NDArray[np.float32], layers: NDArray[np.int64]
 ) -> tuple[NDArray[Any], ...]:
-    """The past tokens with the largest summed weight, of one query: index, weight (S, H, K)."""
-    n_head, per_layer = index.shape[1], index.shape[1] * index.shape[2]
-    held = np.flatnonzero(index >= 0)
-    token, value = index.reshape(-1)[held], weight.reshape(-1)[held]
-    past, where = np.unique(token, return_inverse=True)
-    total = np.bincount(where, weights=value, minlength=len(past))
-    best = np.argsort(-total, kind="stable")[:N_KEPT]
-    out_int = [np.full(N_KEPT, -1, dtype=np.int64) for _ in range(3)]
-    out_float = [np.zeros(N_KEPT, dtype=np.float32) for _ in range(2)]
-    for i, each in enumerate(best):
-        mine = np.flatnonzero(where == each)
-        top = mine[np.argmax(value[mine])]
-        flat = int(held[top])
-        out_int[0][i] = past[each]
-        out_int[1][i] = layers[flat // per_layer]
-        out_int[2][i] = flat % per_layer // index.shape[2]
-        out_float[0][i] = total[each] / (len(layers) * n_head)
-        out_float[1][i] = value[top]
-    found, layer, head = out_int
-    share, largest = out_float
+    """Per query of index, weight (S, H, Q, K): the past tokens with the largest summed weight.
+
+    Returns found, share, layer, head, weight, each (Q, M).
+    """
+    n_query = index.shape[2]
+    found, layer, head = (np.full((n_query, N_KEPT), -1, dtype=np.int64) for _ in range(3))
+    share, largest = (np.zeros((n_query, N_KEPT), dtype=np.float32) for _ in range(2))
+    for q in range(n_query):
+        s, h, k = np.nonzero(index[:, :, q] >= 0)
+        value = weight[s, h, q, k]
+        past, where = np.unique(index[s, h, q, k], return_inverse=True)
+        total = np.bincount(where, weights=value, minlength=len(past))
+        for i, best in enumerate(np.argsort(-total, kind="stable")[:N_KEPT]):
+            mine = np.flatnonzero(where == best)
+            top = mine[np.argmax(value[mine])]
+            found[q, i], layer[q, i], head[q, i] = past[best], layers[s[top]], h[top]
+            share[q, i], largest[q, i] = total[best] / (len(layers) * index.shape[1]), value[top]
     return found, share, layer, head, largest
 
 

@@ -10,16 +10,17 @@ import numpy as np
 import torch
 
 from memformer.config import to_json
+from memformer.data.manuscripts import Manuscript
 from memformer.data.tokenizer import Tokenizer
 from memformer.evaluation import machine, store
 from memformer.evaluation.arms import Arm, config_of
-from memformer.evaluation.encoded import EncodedManuscript, Manuscript, encode
+from memformer.evaluation.encoded import EncodedManuscript, encode
+from memformer.evaluation.outcome import SCHEMA
 from memformer.evaluation.read import read
 from memformer.evaluation.retrievals import DISTANCE_EDGES
 from memformer.evaluation.summary import Plan, summarise
 from memformer.model.decoder import Decoder
 
-SCHEMA = 1
 PASSAGE_LEN = 192
 
 Progress = Callable[[str, str, int, int], None]
@@ -216,10 +217,9 @@ def _check_names(manuscripts: Sequence[Manuscript], arms: Sequence[Arm]) -> None
         if twice:
             raise ValueError(f"{what} must have different names, got {twice[0]!r} twice")
     for manuscript in manuscripts:
-        if not all(c.isalnum() or c in "-_.+" for c in manuscript.id) or manuscript.id == "all":
+        if manuscript.id == "all":
             raise ValueError(
-                f"id of a manuscript must be letters, digits and -_.+ (it names a file) and not "
-                f"'all', got {manuscript.id!r}"
+                "id of a manuscript must not be 'all': in results that means all together"
             )
 
 

@@ -32,6 +32,8 @@ Json = dict[str, Any]
 
 MAX_BINS = 32
 N_CUMULATIVE = 32
+MIN_CLASS = 20
+"""Tokens of a class below which its mean has no interval."""
 
 
 @dataclass(frozen=True)
@@ -151,17 +153,19 @@ class _Scope:
         }
 
     def _gap_closed(self, arm: str, rival: str) -> Json:
-        """(baseline - arm) / (baseline - rival), whole and second half, paired."""
+        """(baseline - arm) / (baseline - rival), and rival - arm in nats (`ahead_`): paired."""
         parts: list[tuple[str, Arrays]] = [("whole", self.ones), ("second_half", self.late)]
+        shares: Json = {}
+        ahead: Json = {}
         base, own, best = self.nats[self.plan.baseline], self.nats[arm], self.nats[rival]
-        shares = {}
         for name, where in parts:
-            found = []
+            found, lead = [], []
             for d in self.draws:
                 mean = partial(self._mean, d, where=where)
                 found.append(share_of_gap(mean(base), mean(own), mean(best), d.n_unit))
-            shares[name] = _json(*found)
-        return {"arm": arm, "rival": rival, **shares}
+                lead.append(estimate(mean(best) - mean(own), d.n_unit))
+            shares[name], ahead[f"ahead_{name}"] = _json(*found), _json(*lead)
+        return {"arm": arm, "rival": rival, **shares, **ahead}
 
     def _cumulative(self, values: Arrays) -> list[Json]:
         """Means over all tokens up to a distance into the book, at growing distances."""
@@ -198,7 +202,10 @@ class _Scope:
 
     def _in_class(self, values: Arrays, i: int) -> Json:
         where: Arrays = [row == i for row in self.classes]
-        return self._estimate(lambda draws: self._mean(draws, values, where))
+        found = self._estimate(lambda draws: self._mean(draws, values, where))
+        if sum(row.sum() for row in where) >= MIN_CLASS:
+            return found
+        return {name: found[name] if name == "value" else None for name in found}
 
     def _estimate(self, statistic: Callable[[Draws], Floats]) -> Json:
         return _json(*(estimate(statistic(draws), draws.n_unit) for draws in self.draws))

@@ -1,0 +1,133 @@
+"""A result read back from a run folder, with the questions that tables and plots ask of it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memformer.evaluation import store
+
+SCHEMA = 1
+"""Of `result.json`: raised when a field changes its meaning."""
+
+MAX_PANELS = 3
+
+
+class Outcome:
+    """The numbers of one evaluation.
+
+    Attributes:
+        result: the JSON as written.
+        arms: by name, in the order of the run.
+        metrics: by scope: a book's id, or `all`.
+        baseline: the arm that gains are measured against.
+        rivals: arms of full attention.
+        rival: the fairest of them: clamped if there is one; None without any.
+        remembering: arms with memory on, the most pairs first.
+        lead: the first of them; None without any.
+        controls: arms with a falsified memory.
+        gaining: all but the baseline, rivals first, then memory, controls, the rest.
+
+    Raises:
+        ValueError: no whole result of this schema.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / store.RESULT
+        if not path.exists():
+            raise ValueError(f"{folder} holds no {store.RESULT}: run `memformer evaluate` first")
+        self.result = store.read_json(path)
+        if self.result.get("schema") != SCHEMA:
+            raise ValueError(
+                f"{path} has schema {self.result.get('schema')!r}, this version reads {SCHEMA}: "
+                "evaluate again"
+            )
+        self.arms: dict[str, dict[str, Any]] = {arm["name"]: arm for arm in self.result["arms"]}
+        self.metrics: dict[str, dict[str, Any]] = self.result["metrics"]
+        self.baseline: str = self.result["settings"]["baseline"]
+        self.rivals: list[str] = list(self.result["settings"]["rivals"])
+        clamped = [a for a in self.rivals if self.arms[a]["attention"] == "full_clamped"]
+        self.rival: str | None = next(iter([*clamped, *self.rivals]), None)
+        on = [name for name, arm in self.arms.items() if arm["memory"] == "on"]
+        self.remembering = sorted(
+            (arm for arm in on if arm != self.baseline), key=lambda a: -self._n_retrieved(a)
+        )
+        self.lead: str | None = next(iter(self.remembering), None)
+        self.controls = [
+            name for name, arm in self.arms.items() if arm["memory"] in ("shuffled", "other_book")
+        ]
+        known = [*self.rivals, *self.remembering, *self.controls]
+        rest = [arm for arm in self.arms if arm not in known and arm != self.baseline]
+        self.gaining = [*known, *rest]
+
+    @property
+    def books(self) -> list[dict[str, Any]]:
+        """Facts of each book."""
+        books: list[dict[str, Any]] = self.result["books"]
+        return books
+
+    @property
+    def scope(self) -> str:
+        """All books together, or the only one."""
+        return "all" if "all" in self.metrics else self.books[0]["id"]
+
+    @property
+    def panels(self) -> list[str]:
+        """Scopes drawn beside each other: each book, or all together where they are many."""
+        ids = [book["id"] for book in self.books]
+        return ids if len(ids) <= MAX_PANELS else ["all"]
+
+    def config(self, arm: str | None) -> dict[str, Any]:
+        """Resolved config of an arm; None stands for the baseline."""
+        config: dict[str, Any] = self.arms[arm or self.baseline]["config"]
+        return config
+
+    def label(self, arm: str) -> str:
+        """What the arm is, in words."""
+        facts, config = self.arms[arm], self.config(arm)
+        local = "window + sinks" if facts["attention"] == "window_sinks" else "window"
+        match facts["memory"]:
+            case "off" if facts["attention"] == "full":
+                return "full attention"
+            case "off" if facts["attention"] == "full_clamped":
+                return f"full, distance ≤ {config['memory']['max_distance']:,}"
+            case "off":
+                return local
+            case "on":
+                return f"memory, K = {config['memory']['n_retrieved']}"
+            case "shuffled":
+                return "shuffled memory"
+        return "another book's memory"
+
+    def scope_title(self, scope: str) -> str:
+        """A book's title, or how many there are."""
+        if scope == "all":
+            return "both books" if len(self.books) == 2 else f"all {len(self.books)} books"
+        titles: dict[str, str] = {book["id"]: book["title"] for book in self.books}
+        return titles[scope]
+
+    def gap(self, scope: str, arm: str, rival: str) -> dict[str, Any]:
+        """The row of an arm and a rival in `gap_closed`."""
+        rows = self.metrics[scope]["gap_closed"]
+        row: dict[str, Any] = next(r for r in rows if (r["arm"], r["rival"]) == (arm, rival))
+        return row
+
+    def reading(self, book: str, arm: str) -> dict[str, Any]:
+        """Facts of one reading."""
+        rows = self.result["readings"]
+        row: dict[str, Any] = next(r for r in rows if (r["book"], r["arm"]) == (book, arm))
+        return row
+
+    def retrieval(self, scope: str) -> tuple[list[int], NDArray[np.float64], NDArray[np.float64]]:
+        """Of the lead: layers, attention by layer and distance, pairs there were to be found."""
+        assert self.lead is not None
+        ids = [book["id"] for book in self.books] if scope == "all" else [scope]
+        found = [self.reading(book, self.lead)["retrieved"] for book in ids]
+        attention = np.sum([row["attention"] for row in found], axis=0)
+        available = np.sum([row["available"] for row in found], axis=0)
+        return found[0]["layers"], attention, available.astype(np.float64)
+
+    def _n_retrieved(self, arm: str) -> int:
+        n: int = self.arms[arm]["config"]["memory"]["n_retrieved"]
+        return n
