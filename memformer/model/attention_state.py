@@ -107,26 +107,29 @@ class AttentionState:
     def advance(self, out: AttentionOut) -> None:
         """Remember a segment that was read from this state: the window slides, and what leaves it
         goes to the sinks or to the memory."""
-        keys = torch.cat((self.keys, out.keys), dim=2)  # (B, G, R + L, D)
-        values = torch.cat((self.values, out.values), dim=2)
-        fraction = torch.cat((self.fraction, out.fraction), dim=1)
-        live = [*self.recent_lengths, out.lengths] if self.grad_segments > 1 else []
+        # what is remembered in inference mode must still serve a training step
+        with torch.inference_mode(False):
+            keys = torch.cat((self.keys, out.keys), dim=2)  # (B, G, R + L, D)
+            values = torch.cat((self.values, out.values), dim=2)
+            fraction = torch.cat((self.fraction, out.fraction), dim=1)
+            self._slide(keys, values, fraction, out.lengths)
+
+    def _slide(self, keys: Tensor, values: Tensor, fraction: Tensor, lengths: list[int]) -> None:
+        live = [*self.recent_lengths, lengths] if self.grad_segments > 1 else []
         self.recent_lengths = live[-(self.grad_segments - 1) :] if live else []
         n_live = [sum(each) for each in zip(*self.recent_lengths, strict=True)] or [0] * len(keys)
         R = max(self.window - 1, *n_live)
         before = self.keys.shape[2]
-        for lane, n in enumerate(out.lengths):
+        for lane, n in enumerate(lengths):
             n_leave = max(0, self.n_held[lane] + n - R)
             first = before - self.n_held[lane]  # column of the oldest pair held
             gone = slice(first, first + n_leave)
             self._let_go(lane, keys[lane, :, gone], values[lane, :, gone], fraction[lane, gone])
-        self.keys = _slide(keys, out.lengths, R, before, n_live)
-        self.values = _slide(values, out.lengths, R, before, n_live)
-        self.fraction = _slide(fraction[:, None, :, None], out.lengths, R, before, n_live)[
-            :, 0, :, 0
-        ]
-        self.n_held = [min(h + n, R) for h, n in zip(self.n_held, out.lengths, strict=True)]
-        self.n_read = [t + n for t, n in zip(self.n_read, out.lengths, strict=True)]
+        self.keys = _last(keys, lengths, R, before, n_live)
+        self.values = _last(values, lengths, R, before, n_live)
+        self.fraction = _last(fraction[:, None, :, None], lengths, R, before, n_live)[:, 0, :, 0]
+        self.n_held = [min(h + n, R) for h, n in zip(self.n_held, lengths, strict=True)]
+        self.n_read = [t + n for t, n in zip(self.n_read, lengths, strict=True)]
 
     def _let_go(self, lane: int, keys: Tensor, values: Tensor, fraction: Tensor) -> None:
         """Keep (G, n, D) pairs that leave the recent ones of a lane."""
@@ -175,7 +178,7 @@ class AttentionState:
         )
 
 
-def _slide(x: Tensor, lengths: list[int], R: int, before: int, n_live: list[int]) -> Tensor:
+def _last(x: Tensor, lengths: list[int], R: int, before: int, n_live: list[int]) -> Tensor:
     """The last R real columns of x (B, G, before + L, D), older ones than n_live detached."""
     if before == R and len(set(lengths)) == 1 and not any(n_live):
         return x[:, :, lengths[0] : lengths[0] + R].detach()
