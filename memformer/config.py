@@ -80,13 +80,13 @@ class FractionConfig:
 
     kind: Literal["none", "fourier", "bins", "rotary", "modulation"] = "none"
     """`fourier`: sines and cosines of u, one linear map, added to the embedding. Rivals: `bins`
-    (learned, interpolated), `rotary` (over u, on part of each head), `modulation` (of the norms)."""
+    (learned, interpolated), `rotary` (over u, on part of a head), `modulation` (of the norms)."""
     n_frequency: int = 16
-    """With `fourier` and `modulation`: frequencies; the wavelengths halve from 2 (u in [0, 1]) on."""
+    """With `fourier` and `modulation`: frequencies; wavelengths halve from 2 novels on."""
     n_bin: int = 64
     """With `bins`: learned vectors at equal steps of u, linearly interpolated."""
     rotary_dim: int = 8
-    """With `rotary`: channels of each head that turn with u; the rest turn with the token's index."""
+    """With `rotary`: channels of each head that turn with u; the others turn with the index."""
     p_unknown: float = 0.0
     """In training: share of manuscripts whose u is hidden, so that unknown is learned too."""
 
@@ -96,7 +96,8 @@ class FractionConfig:
         _check_at_least(self, 2, "n_bin", "rotary_dim")
         if self.n_frequency > 20:
             raise ValueError(
-                f"n_frequency must be at most 20 (float32 cannot tell finer), got {self.n_frequency}"
+                "n_frequency must be at most 20 (float32 cannot tell finer), "
+                f"got {self.n_frequency}"
             )
         if self.rotary_dim % 2:
             raise ValueError(f"rotary_dim must be even, got {self.rotary_dim}")

@@ -1,4 +1,4 @@
-"""What the library asks of a tokenizer. Wrappers of real ones live where their library may be used."""
+"""What the library asks of a tokenizer; wrappers live where their library may be imported."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol

@@ -5,16 +5,18 @@ B lanes, one manuscript each
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from memformer.config import DecoderConfig
+from memformer.data.tokenizer import Tokenizer
 from memformer.model.attention_state import AttentionState
 
 if TYPE_CHECKING:
-    from memformer.model.decoder import DecoderOut
+    from memformer.model.decoder import Decoder, DecoderOut
 
 
 @dataclass
@@ -127,6 +129,28 @@ class DecoderState:
             conv=[c[list(lanes)] for c in self.conv],
             is_hidden=[self.is_hidden[i] for i in lanes],
         )
+
+    def save(
+        self, folder: Path | str, model: "Decoder", tokenizer: Tokenizer | None = None
+    ) -> None:
+        """Write the state to a folder; see `saved_state.save_state`."""
+        from memformer.model.saved_state import save_state
+
+        save_state(self, Path(folder), model, tokenizer)
+
+    @staticmethod
+    def load(
+        folder: Path | str,
+        model: "Decoder",
+        tokenizer: Tokenizer | None = None,
+        *,
+        check: bool = True,
+    ) -> "DecoderState":
+        """Read a state that `save` wrote; other weights, tokenizer or config are refused unless
+        `check` is False. See `saved_state.load_state`."""
+        from memformer.model.saved_state import load_state
+
+        return load_state(Path(folder), model, tokenizer, check=check)
 
     def with_memory(self, other: "DecoderState") -> "DecoderState":
         """A view for the control "another book": these windows with the memories of `other`.
