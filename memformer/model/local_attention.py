@@ -47,14 +47,25 @@ def rotary_logits(
     Returns:
         (B, H, L, n); meaningless where k_at > q_at.
     """
-    if max_distance is None or not bool((q_at.amax(-1) - k_at.amin(-1) > max_distance).any()):
+    if max_distance is None:
         return logits_of(rotate(q, q_at, base), rotate(k, k_at, base))
-    at_clamp = logits_of(rotate(q, torch.full_like(q_at, max_distance), base), k)
-    if bool((q_at.amin(-1) - k_at.amax(-1) >= max_distance).all()):
-        return at_clamp
-    true = logits_of(rotate(q, q_at, base), rotate(k, k_at, base))
-    distance = q_at[:, None, :, None] - k_at[:, None, None, :]  # (B or 1, 1, L, n)
-    return torch.where(distance > max_distance, at_clamp, true)
+    # of columns in order of age, those before `first` are clamped for every query, those from
+    # `last` on for none
+    is_far = (q_at.amin(-1, keepdim=True) - k_at > max_distance).all(0)
+    may_be_far = (q_at.amax(-1, keepdim=True) - k_at > max_distance).any(0)
+    first = int(is_far.long().cumprod(0).sum())
+    last = int((may_be_far * torch.arange(1, len(may_be_far) + 1, device=q.device)).amax())
+    parts = []
+    if last:
+        clamp = torch.full_like(q_at, max_distance)
+        far = logits_of(rotate(q, clamp, base), k[:, :, :last])
+        parts.append(far[..., :first])
+    true = logits_of(rotate(q, q_at, base), rotate(k[:, :, first:], k_at[:, first:], base))
+    if first < last:
+        distance = q_at[:, None, :, None] - k_at[:, None, None, first:last]  # (B or 1, 1, L, ·)
+        mixed = torch.where(distance > max_distance, far[..., first:], true[..., : last - first])
+        parts.append(mixed)
+    return torch.cat([*parts, true[..., last - first :]], dim=-1) if parts else true
 
 
 def attend(parts: list[Part]) -> tuple[Tensor, list[Tensor]]:

@@ -56,7 +56,6 @@ def select_all(
     index = _padded_rows([run.token_index for run in runs], n, -1)
     fraction = _padded_rows([run.fraction for run in runs], n, torch.nan)
     logits = _logits(q, keys.type_as(q), index, n_read, config, base)
-    logits = logits.masked_fill((index < 0)[:, None, None], -torch.inf)
     return Selection(
         Part(logits, values.type_as(q)), recent, index[:, None, None], fraction[:, None, None]
     )
@@ -152,7 +151,6 @@ def _score_near(
     keys = _padded([run.keys for run in runs], n).type_as(q)
     index = _padded_rows([run.token_index for run in runs], n, -1)
     logits = _logits(q, keys, index, n_read, config, base)
-    logits = logits.masked_fill((index < 0)[:, None, None], -torch.inf)
     _, columns = top_k_lowest_first(logits.detach(), config.n_retrieved)
     best = logits.gather(-1, columns)
     first = torch.tensor([run.first for run in runs], device=q.device)[:, None, None, None]
@@ -162,13 +160,20 @@ def _score_near(
 def _logits(
     q: Tensor, k: Tensor, index: Tensor, n_read: list[int], config: MemoryConfig, base: float
 ) -> Tensor:
-    if config.positions != "rotary":
-        return logits_of(q, k)
-    # positions count from the segment's start: small numbers keep float32 angles exact
-    q_at = torch.arange(q.shape[2], device=q.device)[None]
-    t = torch.tensor(n_read, device=q.device)[:, None]
-    k_at = torch.where(index < 0, 0, index - t)
-    return rotary_logits(q, k, q_at, k_at, base, config.max_distance)
+    """(B, H, L, n); -inf where index (B, n) is -1."""
+    if config.positions == "rotary":
+        # positions count from the segment's start: small numbers keep float32 angles exact
+        q_at = torch.arange(q.shape[2], device=q.device)[None]
+        t = torch.tensor(n_read, device=q.device)[:, None]
+        logits = rotary_logits(
+            q, k, q_at, torch.where(index < 0, 0, index - t), base, config.max_distance
+        )
+    else:
+        logits = logits_of(q, k)
+    is_padding = index < 0
+    if not bool(is_padding.any()):
+        return logits
+    return logits.masked_fill(is_padding[:, None, None], -torch.inf)
 
 
 def _padded(rows: list[Tensor], n: int) -> Tensor:
