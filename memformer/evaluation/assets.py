@@ -72,7 +72,7 @@ mark { background: #ffe08a; border-radius: 2px; padding: 0 1px; }
 .strip i { position: absolute; top: 0; bottom: 0; width: 1px; background: #c5cbd1; }
 .strip b { position: absolute; bottom: 0; width: 3px; margin-left: -1px;
   border-radius: 2px 2px 0 0; }
-.strip u { position: absolute; top: 0; bottom: 0; width: 2px; background: #e98a23; }
+.strip u { position: absolute; top: 0; bottom: 0; width: 2px; background: var(--ink); }
 details { margin-top: .9rem; } summary { cursor: pointer; font-size: .9rem; color: var(--blue); }
 .place { margin: .9rem 0; max-width: 46rem; font-size: .97rem; line-height: 1.55; }
 .place small { display: block; color: var(--soft); font-size: .75rem; }

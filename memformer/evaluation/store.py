@@ -151,11 +151,10 @@ def _save(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
+    content = io.BytesIO(path.read_bytes())
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(content, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except FileNotFoundError:
-        raise
     except Exception as error:  # zip, zlib and numpy each have errors of their own
         raise ValueError(f"{path} is damaged ({error}): delete it and evaluate again") from error
 
