@@ -202,13 +202,13 @@ class PagedMemory:
         if H == 0 or H % self.n_kv_head:
             raise ValueError(f"search: n_kv_head={self.n_kv_head} must divide the query heads {H}")
         _check_finite("search: query", queries, range(self.n_lane), None)
-        queries = queries.detach().float()
+        queries, n_rep = queries.detach().float(), H // self.n_kv_head
         hits = [
             self._search_lane(lane, queries[lane], k, start, stop) for lane in range(self.n_lane)
         ]
         return Found(
-            torch.stack([rearrange(h.scores, "g (r l) k -> (g r) l k", l=L) for h in hits]),
-            torch.stack([rearrange(h.slots, "g (r l) k -> (g r) l k", l=L) for h in hits]),
+            torch.stack([rearrange(h.scores, "g (r l) k -> (g r) l k", r=n_rep) for h in hits]),
+            torch.stack([rearrange(h.slots, "g (r l) k -> (g r) l k", r=n_rep) for h in hits]),
             tuple(book.snapshot() for book in self.books),
             self._value_order,
         )

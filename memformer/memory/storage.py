@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -278,22 +279,29 @@ def _n_shared(pages: list[str], start: int, other: Book, names: list[str]) -> in
 
 def _write(folder: Path, name: str, data: bytes) -> None:
     temporary = folder / f".unfinished-{os.getpid()}-{name}"
-    try:
+    with _named_failure(folder, f"writing {name} ({len(data)} bytes)"):
         folder.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, folder / name)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, folder / name)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _named_failure(folder: Path, doing: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         why = "the disk is full" if error.errno == errno.ENOSPC else str(error)
         raise SaveFailed(
             error.errno,
-            f"{why} while writing {name} ({len(data)} bytes) to {folder}; the last complete save "
-            "there is untouched: make room or choose another folder, then save again",
+            f"{why} while {doing} in {folder}; it still opens as its last complete save: "
+            "make room or choose another folder, then save again",
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _is_there(path: Path, size: int) -> bool:
@@ -303,14 +311,13 @@ def _is_there(path: Path, size: int) -> bool:
 def _sync_folder(folder: Path) -> None:
     if os.name != "posix":
         return  # elsewhere a folder cannot be opened to be flushed
-    try:
+    with _named_failure(folder, "flushing it"):
+        folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:
-        return  # a manifest without files: its folder is made when it is written
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _digest(content: dict[str, Any]) -> str:
