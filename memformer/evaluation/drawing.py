@@ -8,6 +8,7 @@ from typing import Any, Literal
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 INK, FAINT, GRID = "#22262b", "#7b838c", "#e4e7ea"
 LAYER_GROUPS = ("#f0a202", "#d1495b", "#5b2a86")
@@ -65,6 +66,7 @@ def draw_panels(
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(n_row, n_col, squeeze=False, sharey=share_y and is_wide)
         for i, (axes, scope) in enumerate(zip(grid.flat, panels, strict=True)):
+            axes.xaxis.set_major_locator(MaxNLocator(5))  # more would touch in a narrow panel
             draw(axes, scope)
             if is_wide or i == len(panels) - 1:
                 axes.set_xlabel(x_label)

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from memformer.evaluation.drawing import (
     GRID,
@@ -107,7 +106,6 @@ def _distance(outcome: Outcome) -> Plot:
         pad = 0.08 * (max(seen) - min(seen)) or 1.0
         axes.set_ylim(min(seen) - pad, max(seen) + pad)
         axes.set_xlim(0)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x else "0")
         axes.set_title(outcome.scope_title(scope))
 
