@@ -92,11 +92,6 @@ class Book:
         return self.stop - self.stop % self.page_len
 
     @property
-    def largest_slab(self) -> int:
-        """Slots of the largest slab, 0 without one."""
-        return max((slab.keys.shape[1] for slab in self._slabs), default=0)
-
-    @property
     def n_bytes(self) -> int:
         """Bytes of the pages held, with what is allocated ahead for the open slab."""
         return sum(

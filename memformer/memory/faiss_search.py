@@ -80,10 +80,10 @@ class FaissSearch(Search):
         before = cast(list[_Group], book.groups)
         if not before and book.sealed - book.start < max(self.n_train, 1):
             return
-        kept = {(g.first, g.stop): g for g in before if g.stop <= book.sealed}
+        kept = {(g.first, g.stop): g for g in before}
         unit = -(-GROUP_LEN // book.page_len) * book.page_len
         wanted = list(_blocks(book.start, book.sealed, unit))
-        if list(kept) == wanted and len(kept) == len(before):
+        if list(kept) == wanted:
             return
         with _threads():
             trained = before[0].trained if before else self._train(book) if wanted else ()

@@ -52,21 +52,6 @@ class Search(ABC):
         """
 
 
-def merge_hits(parts: list[Hits], k: int) -> Hits:
-    """The k best of several answers about disjoint slots, given in ascending order of slots."""
-    scores = torch.cat([part.scores for part in parts], dim=-1)
-    slots = torch.cat([part.slots for part in parts], dim=-1)
-    if scores.shape[-1] < k:
-        missing = k - scores.shape[-1]
-        scores = torch.nn.functional.pad(scores, (0, missing), value=-torch.inf)
-        slots = torch.nn.functional.pad(slots, (0, missing), value=-1)
-    if len(parts) == 1 and scores.shape[-1] == k:
-        return Hits(scores, slots)
-    # of equal scores the earlier column is the lower slot: each part is in that order already
-    scores, column = top_k_lowest_first(scores, k)
-    return Hits(scores, slots.gather(-1, column).masked_fill_(scores == -torch.inf, -1))
-
-
 def top_k_lowest_first(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """`scores.topk(k)` over the last axis with ties given to the lower column, best first.
 

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from memformer.config import MemoryConfig
+from memformer.memory import PagedMemory
 from tests.memory.conftest import (
     BACKENDS,
     EXACT,
@@ -366,3 +368,10 @@ def test_at_reads_what_search_returned():
     found = memory.search(whole(2, 4, 3, D), 6)
     again = memory.at(found.slots)
     assert again.values.equal(found.values) and again.token_index.equal(found.token_index)
+
+
+@pytest.mark.parametrize("name", ["n_lane", "n_kv_head", "head_dim"])
+def test_sizes_below_one_are_refused(name):
+    sizes = {"n_lane": 1, "n_kv_head": 1, "head_dim": 1, name: 0}
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        PagedMemory(MemoryConfig(), **sizes)

@@ -112,6 +112,13 @@ def test_too_few_keys_to_train_are_searched_exactly(monkeypatch):
     assert ranges(memory) == [(0, 128), (128, 144), (144, 160)]
 
 
+def test_index_of_1024_lists_finds_what_exact_finds():
+    memory = make("IVF1024,Flat", nprobe=1024)
+    fill(memory, 3000)
+    assert ranges(memory)[0] == (0, 1024)
+    assert recall_at_k(memory, whole(1, G, 9, D), 5) == 1.0
+
+
 def test_training_is_done_once_and_shared():
     memory = make("IVF16,Flat")
     fill(memory, 64)
