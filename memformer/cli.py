@@ -98,6 +98,64 @@ def show_data(
         typer.echo(total)
 
 
+@app.command("evaluate")
+def evaluate_model(
+    model: Annotated[Path, typer.Argument(help="A Llama-family checkpoint: .gguf, or a folder.")],
+    texts: Annotated[Path, typer.Argument(help="A folder of texts, or a .jsonl file.")],
+    out: Annotated[Path, typer.Option(help="Folder for results; an interrupted run goes on.")],
+    book: Annotated[
+        list[str] | None, typer.Option(help="Id of a manuscript; repeat for several, none for all.")
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option(help="Tokens read of each, from the start; all without it.")
+    ] = None,
+    window: Annotated[int, typer.Option(help="Keys a query sees locally, itself included.")] = 256,
+    sinks: Annotated[int, typer.Option(help="First tokens that stay visible.")] = 4,
+    retrieved: Annotated[
+        list[int] | None, typer.Option(help="Pairs retrieved per query; repeat for several.")
+    ] = None,
+    max_distance: Annotated[
+        int | None, typer.Option(help="Clamp of retrieved distances, in tokens.")
+    ] = None,
+    controls: Annotated[
+        bool, typer.Option("--controls", help="Also shuffled memory and another book's.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of the resamples.")] = 0,
+) -> None:
+    """Read novels under full attention, a window, sinks and memory; write numbers and a report."""
+    from memformer.data.own import read_texts
+    from memformer.evaluation.arms import usual_arms
+    from memformer.evaluation.encoded import pick
+    from memformer.evaluation.progress import reading_bars
+    from memformer.evaluation.run import evaluate
+    from memformer.interop.transformers import load_llama
+
+    manuscripts = pick(read_texts(texts), book or [])
+    arms = usual_arms(
+        window=window,
+        n_sink=sinks,
+        n_retrieved=retrieved or [8, 32],
+        max_distance=max_distance,
+        controls=controls,
+    )
+    decoder, tokenizer = load_llama(model, window=window, n_sink=sinks)
+    with reading_bars() as bars:
+        evaluate(
+            decoder, tokenizer, manuscripts, arms, out, n_tokens=tokens, seed=seed, progress=bars
+        )
+    typer.echo(f"results: {out / 'result.json'}")
+    report(out)
+
+
+@app.command("report")
+def report(folder: Annotated[Path, typer.Argument(help="A folder that evaluate filled.")]) -> None:
+    """Write report.html, report.md and plots from the results in a folder."""
+    from memformer.evaluation.report import write_report
+
+    paths = write_report(folder)
+    typer.echo(f"report: {paths.html} and {paths.markdown.name}")
+
+
 def _print_table(head: tuple[str, ...], rows: list[list[str]], markdown: bool) -> None:
     """Columns of numbers are right-aligned."""
     is_number = [name in ("words", "chapters") for name in head]

@@ -1,5 +1,6 @@
 """A manuscript in tokens, cut to what is read: what every arm of an evaluation shares."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,3 +61,17 @@ def encode(
         spans=np.asarray(spans[:n], dtype=np.int64).reshape(-1, 2),
         n_total=len(ids),
     )
+
+
+def pick(manuscripts: Sequence[Manuscript], ids: Sequence[str]) -> list[Manuscript]:
+    """The manuscripts of these ids, in this order; all of them if no id is given.
+
+    Raises:
+        ValueError: there is no manuscript of an id.
+    """
+    by_id = {manuscript.id: manuscript for manuscript in manuscripts}
+    missing = [name for name in ids if name not in by_id]
+    if missing:
+        known = ", ".join(sorted(by_id)[:20])
+        raise ValueError(f"no manuscript has the id {missing[0]!r}; there are {known}")
+    return [by_id[name] for name in ids] if ids else list(manuscripts)
