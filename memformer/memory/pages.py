@@ -19,6 +19,7 @@ from torch import Tensor
 
 from memformer.config import MemoryConfig
 from memformer.memory.book import Book, Run
+from memformer.memory.checks import bound, check_finite, check_shape
 from memformer.memory.search import Hits, Search, build_search
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -155,14 +156,14 @@ class PagedMemory:
         dtype = DTYPES[self.config.dtype]
         keys, values = keys.detach().to(dtype), values.detach().to(dtype)  # may become infinite
         n = keys.shape[2] if keys.dim() == 4 else 0
-        _check_shape("append: keys", keys, (len(lanes), self.n_kv_head, n, self.head_dim))
-        _check_shape("append: values", values, tuple(keys.shape))
-        _check_shape("append: token_index", token_index, (len(lanes), n))
+        check_shape("append: keys", keys, (len(lanes), self.n_kv_head, n, self.head_dim))
+        check_shape("append: values", values, tuple(keys.shape))
+        check_shape("append: token_index", token_index, (len(lanes), n))
         if fraction is None:
             fraction = torch.full((len(lanes), n), torch.nan, device=self.device)
-        _check_shape("append: fraction", fraction, (len(lanes), n))
-        _check_finite("append: key", keys, lanes, token_index)
-        _check_finite("append: value", values, lanes, token_index)
+        check_shape("append: fraction", fraction, (len(lanes), n))
+        check_finite("append: key", keys, lanes, token_index)
+        check_finite("append: value", values, lanes, token_index)
         for row, lane in enumerate(lanes):
             self._check_order(lane, token_index[row])
         for row, lane in enumerate(lanes):
@@ -198,10 +199,10 @@ class PagedMemory:
             raise ValueError(f"search: k must be at least 1, got {k}")
         H = queries.shape[1] if queries.dim() == 4 else 0
         L = queries.shape[2] if queries.dim() == 4 else 0
-        _check_shape("search: queries", queries, (self.n_lane, H, L, self.head_dim))
+        check_shape("search: queries", queries, (self.n_lane, H, L, self.head_dim))
         if H == 0 or H % self.n_kv_head:
             raise ValueError(f"search: n_kv_head={self.n_kv_head} must divide the query heads {H}")
-        _check_finite("search: query", queries, range(self.n_lane), None)
+        check_finite("search: query", queries, range(self.n_lane), None)
         queries, n_rep = queries.detach().float(), H // self.n_kv_head
         hits = [
             self._search_lane(lane, queries[lane], k, start, stop) for lane in range(self.n_lane)
@@ -328,8 +329,8 @@ class PagedMemory:
         book = self.books[lane]
         rows = rearrange(queries, "(g r) l d -> g (r l) d", g=self.n_kv_head)
         L, n_rep = queries.shape[1], queries.shape[0] // self.n_kv_head
-        first = _bound("start", start, self.n_lane, L, lane, book.start, self.device)
-        last = _bound("stop", stop, self.n_lane, L, lane, book.stop, self.device)
+        first = bound("start", start, self.n_lane, L, lane, book.start, self.device)
+        last = bound("stop", stop, self.n_lane, L, lane, book.stop, self.device)
         first, last = first.clamp(min=book.start), last.clamp(max=book.stop)
         return self.backend.top_k(book, rows, k, first.repeat(n_rep), last.repeat(n_rep))
 
@@ -383,46 +384,3 @@ def _other_slot(book: Book, slots: Tensor) -> Tensor:
     if n < book.size:
         moved = torch.where(place == 0, n, torch.where(place == n, shift % n, moved))
     return torch.where(slots < 0, slots, moved + book.start)
-
-
-def _bound(
-    name: str,
-    bound: Tensor | None,
-    n_lane: int,
-    L: int,
-    lane: int,
-    default: int,
-    device: torch.device,
-) -> Tensor:
-    if bound is None:
-        return torch.full((L,), default, device=device)
-    if tuple(bound.shape) not in {(n_lane,), (n_lane, L)}:
-        raise ValueError(
-            f"search: {name} must have shape ({n_lane},) or ({n_lane}, {L}), "
-            f"got {tuple(bound.shape)}"
-        )
-    if bound.is_floating_point():
-        raise TypeError(f"search: {name} must hold integers, got {bound.dtype}")
-    return bound[lane].to(device).expand(L)
-
-
-def _check_shape(what: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
-    if tuple(tensor.shape) != shape:
-        raise ValueError(f"{what} must have shape {shape}, got {tuple(tensor.shape)}")
-
-
-def _check_finite(
-    what: str, tensor: Tensor, lanes: Sequence[int], token_index: Tensor | None
-) -> None:
-    """Names the first place in a (rows, heads, n, D) tensor that is NaN or infinite."""
-    # a sum is finite only if every term is; an overflow of finite terms is told apart below
-    if tensor.numel() == 0 or bool(tensor.detach().sum().isfinite()):
-        return
-    bad = (~tensor.detach().isfinite()).any(-1).nonzero()
-    if len(bad) == 0:
-        return
-    row, head, column = bad[0].tolist()
-    value = tensor[row, head, column]
-    kind = "NaN" if value.isnan().any() else "infinite"
-    token = column if token_index is None else int(token_index[row, column])
-    raise ValueError(f"{what} is {kind} at lane {lanes[row]}, head {head}, token {token}")
