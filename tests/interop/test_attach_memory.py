@@ -323,6 +323,23 @@ def test_attentions_are_given_again_after_detach():
     assert [a.shape for a in out.attentions] == [(1, 4, 9, 9)] * 3
 
 
+def test_detach_restores_a_forward_that_another_library_put_there():
+    theirs = llama()
+    attention = theirs.model.layers[1].self_attn
+    plain, calls = attention.forward, []
+
+    def counted(*args, **kwargs):
+        calls.append(1)
+        return plain(*args, **kwargs)
+
+    attention.forward = counted
+    attach_memory(theirs, memory=memory(positions="rotary"), window=WINDOW)
+    detach_memory(theirs)
+    assert attention.forward is counted
+    theirs(draw_ids(1, 9))
+    assert calls == [1]
+
+
 def test_gates_are_parameters_of_the_model():
     theirs = llama()
     attach_memory(theirs, (1,), memory=MemoryConfig(positions="rotary", combine="tanh"))

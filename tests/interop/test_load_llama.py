@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -112,6 +113,12 @@ def test_tokenizers_hash_changes_with_its_words():
     same, other = HFTokenizer(tokenizer()), HFTokenizer(tokenizer([*WORDS, "sank"]))
     assert same.hash == HFTokenizer(tokenizer()).hash
     assert same.hash != other.hash
+
+
+def test_slow_tokenizer_is_an_error():
+    slow = SimpleNamespace(is_fast=False)
+    with pytest.raises(ValueError, match="tokenizer must be a fast one, got SimpleNamespace"):
+        HFTokenizer(slow)
 
 
 def test_loading_prints_nothing(tmp_path, capfd):
