@@ -1,6 +1,6 @@
 """Does a pretrained decoder use a memory that it was never trained with?
 
-SmolLM2-135M-Instruct (trained on 8,192 tokens; 4-bit weights, unpacked) reads held-out novels through a
+SmolLM2-135M-Instruct (trained on 8,192 tokens; 4-bit weights, unpacked) reads held-out novels in a
 window of 256 tokens and 4 sinks. With memory, every layer also attends to the K = 32 older pairs
 with the largest logits of each head; nothing is trained.
 
