@@ -300,8 +300,8 @@ class MemoryAttention(nn.Module):
 def _positions(q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
     """Positions of the segment's L queries and of the C columns that end with it, (1, L), (1, C).
 
-    They count from the first column, whatever the lane has read: only differences matter, and
+    They count from the segment's start, whatever the lane has read: only differences matter, and
     small numbers keep float32 angles exact.
     """
     L, C = q.shape[2], k.shape[2]
-    return torch.arange(C - L, C, device=q.device)[None], torch.arange(C, device=q.device)[None]
+    return torch.arange(L, device=q.device)[None], torch.arange(L - C, L, device=q.device)[None]

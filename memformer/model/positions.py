@@ -33,7 +33,9 @@ def rotate(x: Tensor, positions: Tensor, base: float = 10_000.0) -> Tensor:
     D = x.shape[-1]
     if D % 2:
         raise ValueError(f"head_dim must be even to rotate in pairs, got {D}")
-    inv_freq = base ** -(torch.arange(0, D, 2, device=x.device) / D)  # (D/2,)
+    # 1 / base**x, not base**-x: a third of the float32 values differ, and checkpoints were trained
+    # with these
+    inv_freq = 1.0 / base ** (torch.arange(0, D, 2, device=x.device) / D)  # (D/2,)
     return _turn_pairs(x, positions.float()[:, None, :, None] * inv_freq)
 
 
