@@ -130,9 +130,10 @@ def usual_arms(
 ) -> list[Arm]:
     """The usual set for an imported model: full attention, a window, sinks, memory, its controls.
 
-    `max_distance` is the clamp of retrieved distances in tokens; with one, full attention under
-    the same clamp joins as the fair rival. The controls repeat the arm of the largest
-    `n_retrieved`. A model trained from scratch without positions in memory needs arms of its own.
+    `max_distance` is the clamp of distances to sinks and retrieved pairs, in tokens; with one, full
+    attention under the same clamp joins as the fair rival. The controls repeat the arm of the
+    largest `n_retrieved`. A model trained from scratch without positions in memory needs arms of
+    its own.
 
     Returns:
         In the order full, (full-clamped-N,) window, window-sinks, memory-K ...
@@ -142,7 +143,8 @@ def usual_arms(
     if not sizes:
         raise ValueError("n_retrieved must name at least one size, got none")
     local = {"window": window}
-    sinks = {**local, "n_sink": n_sink}
+    # sinks lie beyond the trained length too: the clamp holds for them, with and without memory
+    sinks = {**local, "n_sink": n_sink, "sink_distance": max_distance}
     clamp = {"memory.max_distance": max_distance}
 
     def remembering(k: int, memory: Memory, suffix: str = "") -> Arm:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from memformer.config import to_json
 from memformer.data.manuscripts import Manuscript
@@ -20,6 +19,7 @@ from memformer.evaluation.read import read
 from memformer.evaluation.retrievals import DISTANCE_EDGES
 from memformer.evaluation.summary import Plan, summarise
 from memformer.model.decoder import Decoder
+from memformer.model.saved_state import weights_hash
 
 PASSAGE_LEN = 192
 
@@ -77,7 +77,7 @@ def evaluate(
     if len(books) < 2 and any(arm.memory == "other_book" for arm in arms):
         raise ValueError("an arm with memory='other_book' needs at least two manuscripts, got 1")
     common = {
-        "weights": weights_digest(model),
+        "weights": weights_hash(model),
         "tokenizer": tokenizer.hash,
         "n_passage": n_passage,
     }
@@ -94,16 +94,6 @@ def evaluate(
     result = _result(model, books, arms, readings, plan, common)
     store.write_json(folder / store.RESULT, result)
     return result
-
-
-def weights_digest(model: Decoder) -> str:
-    """SHA-256 of all parameters, by name, shape, dtype and bytes."""
-    digest = hashlib.sha256()
-    for name, weight in sorted(model.named_parameters()):
-        digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
-        flat = weight.detach().cpu().contiguous().flatten()
-        digest.update(flat.view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def passages(n_tokens: int, window: int, n_passage: int) -> list[range]:

@@ -6,7 +6,8 @@ import pytest
 
 from memformer.evaluation import run, store
 from memformer.evaluation.arms import Arm, usual_arms
-from memformer.evaluation.run import evaluate, passages, weights_digest
+from memformer.evaluation.run import evaluate, passages
+from memformer.model.saved_state import weights_hash
 from tests.evaluation.story import LetterGroups, backwards, make_model, manuscript
 
 ARMS = [
@@ -37,7 +38,7 @@ def test_result_is_written_as_it_is_returned(done):
 def test_result_says_what_it_was_made_with(done, model):
     result = done[1]
     assert result["schema"] == 1
-    assert result["settings"]["weights"] == weights_digest(model)
+    assert result["settings"]["weights"] == weights_hash(model)
     assert result["settings"]["tokenizer"] == "letter-groups"
     assert {"torch", "processor", "cores", "threads", "commit"} <= result["made"].keys()
     assert [arm["config"]["window"] for arm in result["arms"]] == [16] * len(ARMS)
@@ -192,9 +193,9 @@ def test_a_folder_of_other_weights_is_refused(done):
 
 def test_digest_of_weights_sees_one_changed_number(model):
     other = make_model()
-    assert weights_digest(other) == weights_digest(model)
+    assert weights_hash(other) == weights_hash(model)
     other.norm.weight.data[3] += 1e-3
-    assert weights_digest(other) != weights_digest(model)
+    assert weights_hash(other) != weights_hash(model)
 
 
 def test_damaged_reading_is_named(model, tmp_path):

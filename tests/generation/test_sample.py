@@ -35,7 +35,7 @@ def test_greedy_writing_equals_reading_the_whole_text_again_for_each_token(model
 
 
 def test_draws_follow_the_distribution(model):
-    state, _ = started(model, 4000)
+    state = model.new_state(4000)
     logits = torch.tensor([2.0, 1.0, 0.0, -torch.inf]).expand(4000, 4)
     token = next(sample(model, state, logits, 1, temperature=0.5, seed=3))
     expected = (logits[0] / 0.5).softmax(-1)
@@ -44,7 +44,7 @@ def test_draws_follow_the_distribution(model):
 
 
 def test_top_p_keeps_the_smallest_set_that_reaches_it(model):
-    state, _ = started(model, 500)
+    state = model.new_state(500)
     logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(500, 4)
     for top_p, kept in ((0.2, {0}), (0.5, {0}), (0.6, {0, 1}), (0.9, {0, 1, 2})):
         token = next(sample(model, state, logits, 1, top_p=top_p))
