@@ -1,10 +1,12 @@
 """The plots of a report, drawn from `result.json` alone, each wide and narrow (for a phone)."""
 
+import textwrap
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from memformer.evaluation.drawing import (
     GRID,
@@ -165,7 +167,9 @@ def _classes(outcome: Outcome) -> Plot:
         labels = [f"{_class_label(name)}\n{counts[name]:,} tokens" for name in names]
         axes.set_yticks(range(len(names)), labels)
         axes.grid(visible=False, axis="y")
-        axes.set_title(outcome.scope_title(scope))
+        axes.xaxis.set_major_locator(MaxNLocator(3))
+        # the labels of the classes leave little room: a long title goes on two lines
+        axes.set_title(textwrap.fill(outcome.scope_title(scope), 16))
 
     n_class = len(outcome.metrics[outcome.scope]["classes"])
     return _plot(
@@ -272,8 +276,7 @@ def _class_limits(
 ) -> tuple[float, float]:
     """Limits for the first two arms, room at the left where a control is beyond them."""
     main = [arm[name] for arm in arms[:2] for name in names]
-    sure = [each for each in main if each["low"] is not None]
-    left, right = _reach(sure or main)
+    left, right = _reach(main)
     controls = [value for arm in arms[2:] for name in names if (value := arm[name]["value"])]
     return left - (0.3 * (right - left) if min(controls, default=0) < left else 0), right
 
