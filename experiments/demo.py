@@ -3,7 +3,7 @@
 Fetches nine classics and SmolLM2-135M, reads three held-out novels (4,096 tokens of each) through a
 window of 256 tokens with 4 sinks, with a memory of K = 8 and K = 32 pairs a query, and with full
 attention; writes a report; continues one of the novels with memory on. A package out of reach is
-said, and the part that needs it left out.
+said; all parts need both.
 
 Run:    make demo        (or: python experiments/demo.py --n-tokens 1024 for a quick look)
 Result: README.md, from experiments/results/demo.json

@@ -170,6 +170,13 @@ class DecoderConfig:
                 f"got {self.fraction.rotary_dim}"
             )
 
+        if self.fraction.kind == "rotary" and (self.n_sink or self.memory.positions == "rotary"):
+            raise ValueError(
+                "fraction.kind='rotary' turns local attention only: it needs n_sink=0 and "
+                f"memory.positions other than 'rotary', got n_sink={self.n_sink} and "
+                f"memory.positions={self.memory.positions!r}"
+            )
+
     @property
     def memory_layers(self) -> tuple[int, ...]:
         """Depths with a memory, ascending; `memory.layers` with 'all' spelt out."""

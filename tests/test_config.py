@@ -79,6 +79,7 @@ def test_memory_layers_are_spelt_out():
     (dict(rope_base=1.0), "rope_base must be above 1, got 1.0"),
     (dict(memory=MemoryConfig(layers=(2,))), r"memory.layers must be below n_layer=2, got \(2,\)"),
     (dict(fraction=FractionConfig(kind="rotary", rotary_dim=6)), "at most head_dim=4, got 6"),
+    (dict(fraction=FractionConfig(kind="rotary", rotary_dim=4), n_sink=1), "it needs n_sink=0"),
 ])  # fmt: skip
 def test_decoder_rules(changes, message):
     with pytest.raises(ValueError, match=message):

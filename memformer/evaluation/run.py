@@ -45,7 +45,8 @@ def evaluate(
     """Read each manuscript under each arm, sum up, write `folder/result.json` and return it.
 
     A reading that the folder holds already, made under the same settings, is not made again; so an
-    interrupted evaluation goes on, and arms and books can be added. The result covers what this
+    interrupted evaluation goes on, and arms and books can be added (with an arm `other_book` the
+    last book gets another partner then, and its reading is refused). The result covers what this
     call names.
 
     Args:
@@ -146,8 +147,13 @@ def _settings_of(
         "attention": arm.attention,
         "memory": arm.memory,
         "config": _listed(to_json(config)),
-        "other_book": other.id if arm.memory == "other_book" else None,
+        "other_book": _identity(other) if arm.memory == "other_book" else None,
     }
+
+
+def _identity(book: EncodedManuscript) -> dict[str, Any]:
+    text = hashlib.sha256(book.text.encode()).hexdigest()
+    return {"id": book.id, "text": text, "n_total": book.n_total}
 
 
 def _check_same(stored: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
@@ -273,7 +279,7 @@ def _reading_facts(book: str, arm: str, stored: store.Stored) -> dict[str, Any]:
         "seconds": round(reading.seconds, 3),
         "tokens_per_second": round((len(reading.nats) + 1) / reading.seconds, 1),
         "memory_bytes": reading.memory_bytes,
-        "other_book": stored.settings["other_book"],
+        "other_book": (stored.settings["other_book"] or {}).get("id"),
         "retrieved": None
         if found is None
         else {

@@ -122,7 +122,8 @@ class Decoder(nn.Module):
         out = model(tokens, state, fraction=u)    # reads the state and changes nothing
         state.advance(out)                        # remembers
 
-    The module holds no state; the logits do not depend on how a manuscript is cut into segments.
+    The module holds no state; the logits do not depend on how a manuscript is cut into segments
+    (with pages in float32 and no capacity, and up to ties for the last of the K places).
     A call needs memory for L·(window + L) logits a head: read long texts in segments.
 
     Args:
@@ -236,21 +237,28 @@ class Decoder(nn.Module):
         """A decoder of another config that shares this one's parameters; nothing is copied.
 
         For memory added to, taken from or changed in a trained model. Parameters that only the new
-        config has (gates, say) start as in a new model.
+        config has (gates, say) start as in a new model; gates and read-time biases that it
+        has no use for are left out.
 
         Args:
             changes: dotted fields of `DecoderConfig`, as in `override`.
 
         Raises:
             TypeError: a field does not exist.
-            ValueError: a shared parameter would change its shape, or one would be left out.
+            ValueError: a shared parameter would change its shape, any other would be left out, or
+                the kind of fraction would change.
         """
         config = override(self.config, dict(changes))
         with torch.device("meta"):
             twin = Decoder(config)
         mine = dict(self.named_parameters())
         theirs = dict(twin.named_parameters())
-        lost = [n for n in mine if n not in theirs and "gate" not in n and "fraction" not in n]
+        if self.config.fraction.kind not in ("none", config.fraction.kind):
+            raise ValueError(
+                f"reconfigure: fraction.kind={self.config.fraction.kind!r} was trained with the "
+                f"model and cannot become {config.fraction.kind!r}"
+            )
+        lost = [n for n in mine if n not in theirs and not n.endswith(_DROPPED)]
         if lost:
             raise ValueError(f"reconfigure: the new config has no place for {lost[0]}")
         for name, weight in theirs.items():
@@ -276,6 +284,13 @@ class Decoder(nn.Module):
         B, L = tokens.shape[:2]
         if len(state.n_read) != B:
             raise ValueError(f"tokens have {B} lanes, the state has {len(state.n_read)}")
+        for name in _FIXED_BY_STATE:
+            ours, theirs = getattr(self.config, name), getattr(state.config, name)
+            if ours != theirs:
+                raise ValueError(
+                    f"the state was made with {name}={theirs}, this model has {ours}: "
+                    "make it with new_state of this model"
+                )
         V = self.config.vocab_size
         if tokens.dim() == 3:
             if tokens.shape[2] != V or not tokens.is_floating_point():
@@ -313,6 +328,12 @@ class Decoder(nn.Module):
             return tokens.type_as(self.embedding.weight) @ self.embedding.weight
         x: Tensor = self.embedding(tokens)
         return x
+
+
+_FIXED_BY_STATE = (
+    "n_layer", "n_kv_head", "head_dim", "n_embd", "window", "n_sink", "conv_width", "memory_layers",
+)  # fmt: skip
+_DROPPED = (".attention.gate", ".attention.tanh_gate", ".attention.fraction_bias.weight")
 
 
 def _lengths(mask: Tensor | None, B: int, L: int) -> list[int]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from memformer.config import to_json
+from memformer.config import DecoderConfig, from_json, to_json
 from memformer.data.tokenizer import Tokenizer
 from memformer.memory.storage import (
     UnreadableSave,
@@ -103,9 +103,8 @@ def load_state(
         parts["memory"] = None if pages is None else read_pages(folder, pages, device)
         layers.append(AttentionState(**parts))
     conv = [tensors[f"conv.{i}"] for i in range(sum(n.startswith("conv.") for n in tensors))]
-    return DecoderState(
-        config=model.config, layers=layers, conv=conv, is_hidden=manifest["is_hidden"]
-    )
+    config = from_json(DecoderConfig, manifest["config"])
+    return DecoderState(config=config, layers=layers, conv=conv, is_hidden=manifest["is_hidden"])
 
 
 def _check_model(

@@ -91,8 +91,10 @@ class DecoderState:
         """A new manuscript begins in these lanes; the others are untouched.
 
         Raises:
-            ValueError: a lane does not exist.
+            ValueError: a lane does not exist, or this state is a view.
         """
+        if self.is_view:
+            raise ValueError("reset: this state is a view; reset the state it was made from")
         for lane in lanes:
             if not 0 <= lane < self.n_lane:
                 raise ValueError(f"reset: lane must be in [0, {self.n_lane}), got {lane}")
@@ -128,6 +130,7 @@ class DecoderState:
             layers=[layer.select(lanes) for layer in self.layers],
             conv=[c[list(lanes)] for c in self.conv],
             is_hidden=[self.is_hidden[i] for i in lanes],
+            is_view=False,  # the memories were forked
         )
 
     def save(
@@ -156,10 +159,15 @@ class DecoderState:
         """A view for the control "another book": these windows with the memories of `other`.
 
         Raises:
-            ValueError: the states differ in lanes.
+            ValueError: the states have not read equally far, or differ in their config.
         """
-        if other.n_lane != self.n_lane:
-            raise ValueError(f"with_memory: {self.n_lane} lanes here, {other.n_lane} there")
+        if other.n_read != self.n_read:
+            raise ValueError(
+                f"with_memory: this state has read {self.n_read} tokens, the other "
+                f"{other.n_read}: read both in step, or a query would see its own future"
+            )
+        if other.config != self.config:
+            raise ValueError("with_memory: the states are of different configs")
         pairs = zip(self.layers, other.layers, strict=True)
         layers = [replace(mine, memory=theirs.memory) for mine, theirs in pairs]
         return replace(self, layers=layers, is_view=True)

@@ -18,7 +18,10 @@ MEMORIES = [
 @pytest.mark.parametrize("memory", MEMORIES)
 @pytest.mark.parametrize("kind", ["fourier", "rotary"])
 def test_segment_length_does_not_change_logits(memory, kind, tokens, u):
-    config = small_config(memory=memory, fraction=dict(kind=kind, rotary_dim=4), n_sink=3)
+    if kind == "rotary" and memory.get("positions") == "rotary":
+        memory = {**memory, "positions": "none", "max_distance": None}
+    n_sink = 0 if kind == "rotary" else 3
+    config = small_config(memory=memory, fraction=dict(kind=kind, rotary_dim=4), n_sink=n_sink)
     model = lively(Decoder(config)).double()
     with torch.no_grad():
         whole = read(model, tokens, 100, u)
@@ -146,6 +149,24 @@ def test_reconfigured_decoder_shares_its_parameters(model, tokens):
     twin.embedding.weight.data.add_(1)
     assert torch.equal(twin.embedding.weight, model.embedding.weight)
     assert twin(tokens, twin.new_state(2)).logits.isfinite().all()
+
+
+def test_reconfigure_keeps_what_was_trained(tokens):
+    model = Decoder(small_config(fraction=dict(kind="fourier")))
+    with pytest.raises(ValueError, match="fraction.kind='fourier' was trained with the model"):
+        model.reconfigure({"fraction.kind": "bins"})
+    gated = Decoder(small_config(memory=dict(layers=(1,), combine="gate")))
+    assert gated.reconfigure({"memory.combine": "joint"}).blocks[1].attention.gate is None
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"window": 8}, "state was made with window=16, this model has 8"),
+    ({"n_sink": 3}, "state was made with n_sink=2, this model has 3"),
+    ({"memory.layers": (1,)}, r"made with memory_layers=\(1, 2\), this model has \(1,\)"),
+])  # fmt: skip
+def test_state_of_another_config_is_refused(changes, message, model, tokens):
+    with pytest.raises(ValueError, match=message):
+        model.reconfigure(changes)(tokens, model.new_state(2))
 
 
 def test_reconfigure_refuses_another_shape(model):

@@ -96,6 +96,25 @@ def test_view_with_another_memory_reads_it_and_cannot_advance(model, tokens, sta
     assert state.n_read == [70, 70]
 
 
+def test_view_forgets_nothing_of_the_original(model, state):
+    view = state.with_memory(state)
+    with pytest.raises(ValueError, match="reset: this state is a view"):
+        view.reset([0])
+    branches = view.fork(2)
+    branches.reset([0])
+    assert state.layers[1].memory.size(0) == 60 - 15 - 2
+
+
+def test_memory_of_a_state_that_read_further_is_refused(model, tokens, state):
+    other = model.new_state(2)
+    read(model, tokens, 20, state=other)
+    with pytest.raises(ValueError, match=r"read \[60, 60\] tokens, the other \[100, 100\]"):
+        state.with_memory(other)
+    twin = model.reconfigure({"memory.n_retrieved": 6}).new_state(2)
+    with pytest.raises(ValueError, match="the states are of different configs"):
+        model.new_state(2).with_memory(twin)
+
+
 def test_shuffled_values_change_what_is_read_but_not_what_is_found(model, tokens, state):
     with torch.no_grad():
         mine = model(tokens[:, 60:70], state, want_retrieved=True)
