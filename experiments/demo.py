@@ -20,9 +20,9 @@ from memformer.process import tune_process
 tune_process()  # before torch is imported
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import torch  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.progress import (  # noqa: E402
+import torch
+from rich.console import Console
+from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
@@ -30,16 +30,16 @@ from rich.progress import (  # noqa: E402
     TimeRemainingColumn,
 )
 
-from memformer.config import MemoryConfig  # noqa: E402
-from memformer.data import FetchError, Manuscript, classics, smollm2  # noqa: E402
-from memformer.data.sources import SMOLLM2_FILE  # noqa: E402
-from memformer.data.tokenizer import Tokenizer  # noqa: E402
-from memformer.evaluation.arms import usual_arms  # noqa: E402
-from memformer.evaluation.report import write_report  # noqa: E402
-from memformer.evaluation.run import evaluate  # noqa: E402
-from memformer.generation.sample import sample  # noqa: E402
-from memformer.interop.transformers import load_llama  # noqa: E402
-from memformer.model.decoder import Decoder  # noqa: E402
+from memformer.config import MemoryConfig
+from memformer.data import FetchError, Manuscript, classics, smollm2
+from memformer.data.sources import SMOLLM2_FILE
+from memformer.data.tokenizer import Tokenizer
+from memformer.evaluation.arms import usual_arms
+from memformer.evaluation.report import write_report
+from memformer.evaluation.run import evaluate
+from memformer.generation.sample import sample
+from memformer.interop.transformers import load_llama
+from memformer.model.decoder import Decoder
 
 HELD_OUT = ("woolf-voyage", "huxley-crome", "wells-moreau")
 ARMS = ("window-sinks", "memory-8", "memory-32", "full")
@@ -62,8 +62,7 @@ def read_novels(
             seen[book, arm] = done
             bar.update(total, completed=sum(seen.values()), description=f"{book} {arm}")
 
-        result = evaluate(model, tokenizer, novels, arms, out, n_tokens=n_tokens, progress=show)
-    del result
+        evaluate(model, tokenizer, novels, arms, out, n_tokens=n_tokens, progress=show)
     paths = write_report(out)
     console.print(paths.markdown.read_text(), highlight=False, markup=False)
     console.print(f"report: {paths.html}", style="bold", soft_wrap=True)

@@ -25,13 +25,13 @@ from memformer.process import tune_process
 
 tune_process()
 
-from rich.progress import Progress  # noqa: E402  the process is set up before torch is imported
+from rich.progress import Progress
 
-from memformer.data import Manuscript, classics, smollm2  # noqa: E402
-from memformer.data.sources import SMOLLM2_FILE  # noqa: E402
-from memformer.evaluation.arms import Arm, usual_arms  # noqa: E402
-from memformer.evaluation.run import evaluate  # noqa: E402
-from memformer.interop.transformers import load_llama  # noqa: E402
+from memformer.data import Manuscript, classics, smollm2
+from memformer.data.sources import SMOLLM2_FILE
+from memformer.evaluation.arms import Arm, usual_arms
+from memformer.evaluation.run import evaluate
+from memformer.interop.transformers import load_llama
 
 BOOKS = ("huxley-crome", "wells-moreau", "woolf-voyage")
 WINDOW, N_SINK, MAX_DISTANCE = 256, 4, 6000
