@@ -35,6 +35,15 @@ class Run(NamedTuple):
     """(n,) int64: the write in which it came."""
 
 
+class Layout(NamedTuple):
+    """Where slabs begin and end; what they are has no bearing on what is held."""
+
+    slabs: list[list[int]]
+    """First slot and one past the last, ascending."""
+    n_bound: int
+    """Pages that the book itself has allocated; it decides how large the next slab is."""
+
+
 @dataclass(frozen=True)
 class _Slab:
     first: int  # slot of its first pair
@@ -119,11 +128,27 @@ class Book:
         self._write((keys, values, token_index, fraction, step), capacity)
         self.n_write += 1
 
-    def restore(self, n_write: int, pages: Iterable[Sequence[Tensor]]) -> None:
-        """Go on with saved pages: keys, values, token_index, fraction and step of each in turn."""
+    @property
+    def layout(self) -> Layout:
+        """How the pages are bound, for `restore`."""
+        return Layout([[slab.first, slab.stop] for slab in self._slabs], self._n_bound)
+
+    def restore(
+        self, n_write: int, pages: Iterable[Sequence[Tensor]], layout: Layout | None = None
+    ) -> None:
+        """Go on with saved pages: keys, values, token_index, fraction and step of each in turn.
+
+        Bound as `layout` says, they are scanned in the same products as before they were saved,
+        so that going on gives the same bits.
+        """
+        bound = [] if layout is None else layout.slabs
         for page in pages:
+            if not self._slabs or self._slabs[-1].stop == self.stop:
+                fits = [(a, b) for a, b in bound if a <= self.stop < b]
+                self._slabs += [self._slab(a, b - a) for a, b in fits[:1]]
             self._write(page, None)
         self.n_write = n_write
+        self._n_bound = self._n_bound if layout is None else layout.n_bound
 
     def pages(self) -> Iterator[Run]:
         """The pages held, ascending; the last may be open."""
@@ -225,11 +250,14 @@ class Book:
             # an evicted page is freed with its slab: keep slabs small against the capacity
             n_page = min(n_page, max(1, capacity // self.page_len // 8))
         self._n_bound += n_page
-        size, G, D = n_page * self.page_len, self.n_kv_head, self.head_dim
+        return self._slab(self.stop, n_page * self.page_len)
+
+    def _slab(self, first: int, size: int) -> _Slab:
+        G, D = self.n_kv_head, self.head_dim
         # a slab made in inference mode could never be read by a training step
         with torch.inference_mode(False):
             return _Slab(
-                self.stop,
+                first,
                 torch.empty(G, size, D, dtype=self.dtype, device=self.device),
                 torch.empty(G, size, D, dtype=self.dtype, device=self.device),
                 torch.empty(size, dtype=torch.int64, device=self.device),

@@ -21,10 +21,10 @@ from safetensors.torch import save as bytes_from_tensors
 from torch import Tensor
 
 from memformer.config import MemoryConfig, from_json, to_json
-from memformer.memory.book import Book
+from memformer.memory.book import Book, Layout
 from memformer.memory.pages import PagedMemory
 
-VERSION = 1
+VERSION = 2
 """Of the manifest's form; a newer one than this is refused."""
 MANIFEST = "manifest.json"
 _COLUMNS = ("keys", "values", "token_index", "fraction", "step")
@@ -218,12 +218,15 @@ def read_pages(
             head_dim=entry["head_dim"],
             device=device,
         )
-        lanes = [(lane["start"], lane["n_write"], lane["pages"]) for lane in entry["lanes"]]
+        lanes = [
+            (lane["start"], lane["n_write"], lane["pages"], Layout(*lane["layout"]))
+            for lane in entry["lanes"]
+        ]
     except (KeyError, TypeError) as error:
         raise UnreadableSave(f"{folder}: the manifest describes no memory ({error!r})") from None
     done: list[tuple[Book, list[str]]] = []
-    for book, (start, n_write, pages) in zip(memory.books, lanes, strict=True):
-        _read_book(folder, book, start, n_write, pages, done)
+    for book, (start, n_write, pages, layout) in zip(memory.books, lanes, strict=True):
+        _read_book(folder, book, start, n_write, pages, layout, done)
         done.append((book, pages))
         memory.backend.index(book)
     return memory
@@ -240,7 +243,8 @@ def _write_book(folder: Path, book: Book, names: dict[int, str]) -> dict[str, An
         if run.first + book.page_len <= book.stop:  # the open page will change
             book.saved[number] = name
         pages.append(name)
-    return {"start": book.start, "n_write": book.n_write, "pages": pages}
+    entry = {"start": book.start, "n_write": book.n_write, "pages": pages}
+    return entry | {"layout": list(book.layout)}
 
 
 def _read_book(
@@ -249,6 +253,7 @@ def _read_book(
     start: int,
     n_write: int,
     pages: list[str],
+    layout: Layout,
     done: list[tuple[Book, list[str]]],
 ) -> None:
     """Fill an empty book, from the book among `done` that has most of its first pages."""
@@ -259,7 +264,7 @@ def _read_book(
         book.share(twin, start + n_shared * book.page_len)
     read = (read_tensors(folder, name, book.device) for name in pages[n_shared:])
     try:
-        book.restore(n_write, ([page[column] for column in _COLUMNS] for page in read))
+        book.restore(n_write, ([page[column] for column in _COLUMNS] for page in read), layout)
     except (KeyError, RuntimeError) as error:
         raise UnreadableSave(f"{folder}: pages and manifest do not fit ({error})") from None
     n_sealed = book.sealed // book.page_len - start // book.page_len

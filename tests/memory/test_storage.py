@@ -277,8 +277,8 @@ def test_other_folders_are_named_errors(tmp_path):
     (tmp_path / "manifest.json").write_text("[]")
     with pytest.raises(UnreadableSave, match="not a manifest"):
         PagedMemory.load(tmp_path)
-    (tmp_path / "manifest.json").write_text(json.dumps({"kind": "memory", "version": 2}))
-    with pytest.raises(UnreadableSave, match="has version 2, this release reads 1"):
+    (tmp_path / "manifest.json").write_text(json.dumps({"kind": "memory", "version": 3}))
+    with pytest.raises(UnreadableSave, match="has version 3, this release reads 2"):
         PagedMemory.load(tmp_path)
     storage.write_manifest(tmp_path, {"kind": "memory", "memory": {"lanes": []}})
     with pytest.raises(UnreadableSave, match="the manifest describes no memory"):

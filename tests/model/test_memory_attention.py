@@ -65,7 +65,7 @@ def test_gradients_equal_those_of_the_definition(combine, positions, limit, n_re
     expected = gradients(naive.attention(layer, x, u))
     got = gradients(in_segments(layer, x, u, 18))  # one segment: everything is in the graph
     for wanted, found in zip(expected, got, strict=True):
-        torch.testing.assert_close(found, wanted, atol=1e-6, rtol=0)  # rotation is float32
+        torch.testing.assert_close(found, wanted, atol=1e-6, rtol=2e-6)  # rotation is float32
 
 
 @pytest.mark.parametrize("positions", ["none", "rotary"])
