@@ -1,15 +1,14 @@
-"""Every setting: frozen, keyword-only dataclasses that hold only what JSON holds.
+"""Settings of the decoder, its memory and the fraction of the novel.
 
 A rule between fields is checked when the config is made, before a long job starts.
 Names and letters: `B` lanes, `T` manuscript, `W` window, `H` query heads, `G` key/value heads,
 `D` head_dim, `K` retrieved pairs per query, `u` fraction of the novel.
 """
 
-import types
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field
+from typing import Literal
 
-T = TypeVar("T")
+from memformer.config.changes import check_at_least, check_choice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +42,11 @@ class MemoryConfig:
     """In which keys and values are stored. Scores are float32 either way."""
 
     def __post_init__(self) -> None:
-        _check_choice(self, "combine", "positions", "dtype")
-        _check_at_least(self, 1, "n_retrieved", "page_len")
+        check_choice(self, "combine", "positions", "dtype")
+        check_at_least(self, 1, "n_retrieved", "page_len")
         for name in ("max_distance", "nprobe", "efSearch"):
             if getattr(self, name) is not None:
-                _check_at_least(self, 1, name)
+                check_at_least(self, 1, name)
         if self.layers != "all":
             if not isinstance(self.layers, tuple):
                 raise ValueError(f"layers must be a tuple of depths or 'all', got {self.layers!r}")
@@ -91,9 +90,9 @@ class FractionConfig:
     """In training: share of manuscripts whose u is hidden, so that unknown is learned too."""
 
     def __post_init__(self) -> None:
-        _check_choice(self, "kind")
-        _check_at_least(self, 1, "n_frequency")
-        _check_at_least(self, 2, "n_bin", "rotary_dim")
+        check_choice(self, "kind")
+        check_at_least(self, 1, "n_frequency")
+        check_at_least(self, 2, "n_bin", "rotary_dim")
         if self.n_frequency > 20:
             raise ValueError(
                 "n_frequency must be at most 20 (float32 cannot tell finer), "
@@ -147,13 +146,13 @@ class DecoderConfig:
     """The fraction of the novel."""
 
     def __post_init__(self) -> None:
-        _check_at_least(
+        check_at_least(
             self, 1, "vocab_size", "n_layer", "n_head", "n_kv_head", "n_embd", "head_dim", "mlp_dim"
         )
-        _check_at_least(self, 1, "window", "segment_len")
-        _check_at_least(self, 0, "n_sink", "conv_width")
+        check_at_least(self, 1, "window", "segment_len")
+        check_at_least(self, 0, "n_sink", "conv_width")
         if self.sink_distance is not None:
-            _check_at_least(self, 1, "sink_distance")
+            check_at_least(self, 1, "sink_distance")
         if self.n_head % self.n_kv_head:
             raise ValueError(f"n_kv_head must divide n_head={self.n_head}, got {self.n_kv_head}")
         if self.head_dim % 2:
@@ -183,94 +182,3 @@ class DecoderConfig:
         if self.memory.layers == "all":
             return tuple(range(self.n_layer))
         return tuple(sorted(self.memory.layers))
-
-
-def override(config: T, changes: dict[str, Any]) -> T:
-    """Copy `config` with dotted fields changed; a field that does not exist is a TypeError.
-
-    All changes to one dataclass land together, so its checks see the final values.
-
-    Raises:
-        TypeError: a field does not exist, or a value is given for a whole nested config by dots.
-        ValueError: the config's own rules refuse the result.
-    """
-    known = {f.name for f in fields(config)}  # type: ignore[arg-type]  # T is a dataclass
-    flat: dict[str, Any] = {}
-    nested: dict[str, dict[str, Any]] = {}
-    for path, value in changes.items():
-        name, _, rest = path.partition(".")
-        if name not in known:
-            raise TypeError(f"{type(config).__name__} has no field {name!r}")
-        if not rest:
-            flat[name] = value
-        elif is_dataclass(getattr(config, name)):
-            nested.setdefault(name, {})[rest] = value
-        else:
-            raise TypeError(f"{type(config).__name__}.{name} is a value and has no field {rest!r}")
-    deep = {name: override(getattr(config, name), inner) for name, inner in nested.items()}
-    return replace(config, **flat, **deep)  # type: ignore[type-var]
-
-
-def to_json(config: Any) -> dict[str, Any]:
-    """The config as a dictionary that `json` can write; tuples become lists there."""
-    return asdict(config)
-
-
-def from_json(kind: type[T], values: dict[str, Any]) -> T:
-    """Build a config from what `to_json` wrote: lists become tuples, nested parts their configs.
-
-    Raises:
-        TypeError: an unknown field, or a value of another type than the field's.
-        ValueError: the config's own rules refuse the values.
-    """
-    hints = get_type_hints(kind)
-    unknown = sorted(set(values) - {f.name for f in fields(kind)})  # type: ignore[arg-type]
-    if unknown:
-        raise TypeError(f"{kind.__name__} has no field {unknown[0]!r}")
-    return kind(
-        **{
-            name: _read(hints[name], value, f"{kind.__name__}.{name}")
-            for name, value in values.items()
-        }
-    )
-
-
-def _read(hint: Any, value: Any, where: str) -> Any:
-    if is_dataclass(hint) and isinstance(hint, type):
-        return from_json(hint, value)
-    value = tuple(value) if isinstance(value, list) else value
-    if not _fits(hint, value):
-        raise TypeError(f"{where} must be {hint}, got {value!r}")
-    return value
-
-
-def _fits(hint: Any, value: Any) -> bool:
-    origin, inner = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        return any(_fits(each, value) for each in inner)
-    if origin is Literal:
-        return value in inner
-    if origin is tuple:
-        return isinstance(value, tuple) and all(_fits(inner[0], each) for each in value)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return value is None if hint is type(None) else isinstance(value, hint)
-
-
-def _check_choice(config: Any, *names: str) -> None:
-    hints = get_type_hints(type(config))
-    for name in names:
-        if getattr(config, name) not in get_args(hints[name]):
-            raise ValueError(
-                f"{name} must be one of {', '.join(get_args(hints[name]))}, "
-                f"got {getattr(config, name)!r}"
-            )
-
-
-def _check_at_least(config: Any, least: int, *names: str) -> None:
-    for name in names:
-        value = getattr(config, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")

@@ -161,6 +161,10 @@ class AttentionState:
         if self.memory is not None:
             self.memory.reset(lanes)
 
+    def snapshot(self) -> "AttentionState":
+        """This state as it is now, whatever the original does later."""
+        return replace(self, memory=None if self.memory is None else self.memory.fork(1))
+
     def select(self, lanes: Sequence[int]) -> "AttentionState":
         """A state with these lanes, each going on alone; sealed pages are shared."""
         at = torch.tensor(list(lanes), device=self.keys.device)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from memformer.config import DecoderConfig, MemoryConfig, override
 from memformer.model.attention_state import AttentionOut, AttentionState, Retrieved
@@ -194,6 +195,7 @@ class Decoder(nn.Module):
         *,
         want_hidden: bool = False,
         want_retrieved: bool = False,
+        recompute: bool = False,
     ) -> DecoderOut:
         """Read a segment of each lane's manuscript. The state is not changed.
 
@@ -204,6 +206,8 @@ class Decoder(nn.Module):
             mask: (B, L) bool, False for padding, which stands at the end of a lane's row and is
                 not remembered; its logits mean nothing.
             want_hidden, want_retrieved: also return these.
+            recompute: keep no activations within blocks for going backward, but compute them again
+                (Chen et al. 2016, arXiv:1604.06174). Same gradients, less memory, more time.
 
         Raises:
             ValueError: an id outside the vocabulary, a shape that does not fit the state, a
@@ -218,7 +222,12 @@ class Decoder(nn.Module):
         convs: list[Tensor] = []
         for depth, block in enumerate(self.blocks):
             before = state.conv[depth] if state.conv else None
-            x, out, h = block(x, state.layers[depth], before, u, lengths, want_retrieved)
+            layer = state.layers[depth]
+            if recompute:  # going backward comes after `advance`: it needs the state as it is now
+                args = (x, layer.snapshot(), before, u, lengths, want_retrieved)
+                x, out, h = checkpoint(block, *args, use_reentrant=False)
+            else:
+                x, out, h = block(x, layer, before, u, lengths, want_retrieved)
             outs.append(out)
             convs += [h] if before is not None else []
         hidden = self.norm(x)

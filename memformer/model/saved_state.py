@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from memformer.config import DecoderConfig, from_json, to_json
+from memformer.config import DecoderConfig, differences, from_json, to_json
 from memformer.data.tokenizer import Tokenizer
 from memformer.memory.storage import (
     UnreadableSave,
@@ -51,6 +51,25 @@ def save_state(
         ValueError: the state is a view.
         SaveFailed: the disk is full or cannot be written; the last complete save is untouched.
     """
+    manifest = {
+        "kind": KIND,
+        "weights": weights_hash(model),
+        "tokenizer": None if tokenizer is None else tokenizer.hash,
+        **write_state(folder, state),
+    }
+    write_manifest(folder, manifest)
+    sweep(folder, referenced(manifest))
+
+
+def write_state(folder: Path, state: DecoderState) -> dict[str, Any]:
+    """Write a state's tensors and pages, those saved before not again.
+
+    Returns:
+        What `read_state` needs, for a manifest. The files are safe once that is written.
+
+    Raises:
+        ValueError, SaveFailed: as `save_state`.
+    """
     if state.is_view:
         raise ValueError("save: this state is a view; save the state it was made from")
     layers = [
@@ -63,17 +82,12 @@ def save_state(
     tensors = {f"conv.{i}": conv for i, conv in enumerate(state.conv)}
     for i, layer in enumerate(state.layers):
         tensors |= {f"{name}.{i}": getattr(layer, name) for name in _TENSORS}
-    manifest = {
-        "kind": KIND,
+    return {
         "config": to_json(state.config),
-        "weights": weights_hash(model),
-        "tokenizer": None if tokenizer is None else tokenizer.hash,
         "is_hidden": state.is_hidden,
         "layers": layers,
         "tensors": write_tensors(folder, tensors),
     }
-    write_manifest(folder, manifest)
-    sweep(folder, referenced(manifest))
 
 
 def load_state(
@@ -88,6 +102,15 @@ def load_state(
     manifest = read_manifest(folder, KIND)
     if check:
         _check_model(folder, manifest, model, tokenizer)
+    return read_state(folder, manifest, model)
+
+
+def read_state(folder: Path, manifest: dict[str, Any], model: Decoder) -> DecoderState:
+    """The state that `write_state` wrote, on the model's device.
+
+    Raises:
+        UnreadableSave: a file is missing or damaged, or the model has another number of layers.
+    """
     device = model.embedding.weight.device
     tensors = read_tensors(folder, manifest["tensors"], device)
     if len(manifest["layers"]) != model.config.n_layer:
@@ -111,13 +134,10 @@ def _check_model(
     folder: Path, manifest: dict[str, Any], model: Decoder, tokenizer: Tokenizer | None
 ) -> None:
     way_out = "load it with what it was saved with, or pass check=False"
-    theirs, ours = _flat(manifest["config"]), _flat(to_json(model.config))
-    for name in ours:
-        if theirs.get(name) != ours[name]:
-            raise UnreadableSave(
-                f"{folder}: state was saved with {name}={theirs.get(name)!r}, "
-                f"this model has {ours[name]!r}: {way_out}"
-            )
+    for name, theirs, ours in differences(manifest["config"], to_json(model.config)):
+        raise UnreadableSave(
+            f"{folder}: state was saved with {name}={theirs!r}, this model has {ours!r}: {way_out}"
+        )
     weights = weights_hash(model)
     if weights != manifest["weights"]:
         raise UnreadableSave(
@@ -130,13 +150,3 @@ def _check_model(
             f"{folder}: state was saved with tokenizer {saved[:6]}, "
             f"this one is {tokenizer.hash[:6]}: {way_out}"
         )
-
-
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = list(value) if isinstance(value, tuple) else value
-    return flat

@@ -1,0 +1,23 @@
+"""Every setting: frozen, keyword-only dataclasses that hold only what JSON holds.
+
+A rule between fields is checked when a config is made, before a long job starts.
+"""
+
+from memformer.config.changes import differences, from_json, override, to_json
+from memformer.config.model import DecoderConfig, FractionConfig, MemoryConfig
+from memformer.config.sampling import SamplingConfig
+from memformer.config.training import OptimiserConfig, RunConfig, StageConfig
+
+__all__ = [
+    "DecoderConfig",
+    "FractionConfig",
+    "MemoryConfig",
+    "OptimiserConfig",
+    "RunConfig",
+    "SamplingConfig",
+    "StageConfig",
+    "differences",
+    "from_json",
+    "override",
+    "to_json",
+]

@@ -1,0 +1,129 @@
+"""What all settings share: changed copies, JSON, and checks between fields."""
+
+import types
+from dataclasses import asdict, fields, is_dataclass, replace
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+
+def override(config: T, changes: dict[str, Any]) -> T:
+    """Copy `config` with dotted fields changed; a field that does not exist is a TypeError.
+
+    All changes to one dataclass land together, so its checks see the final values.
+
+    Raises:
+        TypeError: a field does not exist, or a value is given for a whole nested config by dots.
+        ValueError: the config's own rules refuse the result.
+    """
+    known = {f.name for f in fields(config)}  # type: ignore[arg-type]  # T is a dataclass
+    flat: dict[str, Any] = {}
+    nested: dict[str, dict[str, Any]] = {}
+    for path, value in changes.items():
+        name, _, rest = path.partition(".")
+        if name not in known:
+            raise TypeError(f"{type(config).__name__} has no field {name!r}")
+        if not rest:
+            flat[name] = value
+        elif is_dataclass(getattr(config, name)):
+            nested.setdefault(name, {})[rest] = value
+        else:
+            raise TypeError(f"{type(config).__name__}.{name} is a value and has no field {rest!r}")
+    deep = {name: override(getattr(config, name), inner) for name, inner in nested.items()}
+    return replace(config, **flat, **deep)  # type: ignore[type-var]
+
+
+def to_json(config: Any) -> dict[str, Any]:
+    """The config as a dictionary that `json` can write; tuples become lists there."""
+    return asdict(config)
+
+
+def differences(a: dict[str, Any], b: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Where two configs in JSON differ: (dotted field, value in a, value in b), sorted; None where
+    one has no such field."""
+    one, other = _flat(a), _flat(b)
+    names = sorted(one.keys() | other.keys())
+    every = [(name, one.get(name), other.get(name)) for name in names]
+    return [each for each in every if each[1] != each[2]]
+
+
+def from_json(kind: type[T], values: dict[str, Any]) -> T:
+    """Build a config from what `to_json` wrote: lists become tuples, nested parts their configs.
+
+    Raises:
+        TypeError: an unknown field, or a value of another type than the field's.
+        ValueError: the config's own rules refuse the values.
+    """
+    hints = get_type_hints(kind)
+    unknown = sorted(set(values) - {f.name for f in fields(kind)})  # type: ignore[arg-type]
+    if unknown:
+        raise TypeError(f"{kind.__name__} has no field {unknown[0]!r}")
+    return kind(
+        **{
+            name: _read(hints[name], value, f"{kind.__name__}.{name}")
+            for name, value in values.items()
+        }
+    )
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def _read(hint: Any, value: Any, where: str) -> Any:
+    if is_dataclass(hint) and isinstance(hint, type):
+        return from_json(hint, value)
+    value = tuple(value) if isinstance(value, list) else value
+    if not _fits(hint, value):
+        raise TypeError(f"{where} must be {hint}, got {value!r}")
+    return value
+
+
+def _fits(hint: Any, value: Any) -> bool:
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(_fits(each, value) for each in inner)
+    if origin is Literal:
+        return value in inner
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(inner[0], each) for each in value)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return value is None if hint is type(None) else isinstance(value, hint)
+
+
+def check_choice(config: Any, *names: str) -> None:
+    """Fields of a `Literal` type hold one of its values; a ValueError names those otherwise."""
+    hints = get_type_hints(type(config))
+    for name in names:
+        if getattr(config, name) not in get_args(hints[name]):
+            raise ValueError(
+                f"{name} must be one of {', '.join(get_args(hints[name]))}, "
+                f"got {getattr(config, name)!r}"
+            )
+
+
+def check_at_least(config: Any, least: int, *names: str) -> None:
+    """Fields hold an integer of at least `least`, else a ValueError."""
+    for name in names:
+        value = getattr(config, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+
+
+def check_real(config: Any, least: float, most: float, *names: str) -> None:
+    """Fields hold a real number in [least, most], else a ValueError."""
+    for name in names:
+        value = getattr(config, name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{name} must be a number, got {value!r}")
+        if not least <= value <= most:
+            raise ValueError(f"{name} must be in [{least:g}, {most:g}], got {value!r}")
