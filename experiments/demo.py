@@ -30,7 +30,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from memformer.config import MemoryConfig
+from memformer.config import MemoryConfig, SamplingConfig
 from memformer.data import FetchError, Manuscript, classics, smollm2
 from memformer.data.sources import SMOLLM2_FILE
 from memformer.data.tokenizer import Tokenizer
@@ -82,8 +82,8 @@ def write_on(model: Decoder, tokenizer: Tokenizer, novel: Manuscript, out: Path)
         f"\n{novel.title}, after 2,048 tokens: ...{tokenizer.decode(ids[0, -60:].tolist())}"
     )
     written: list[int] = []
-    tokens = sample(writer, state, read.logits[:, -1], 120, temperature=0.8, top_p=0.95, seed=1)
-    for token in tokens:
+    config = SamplingConfig(temperature=0.8, top_p=0.95, seed=1)
+    for token in sample(writer, state, read.logits[:, -1], 120, config=config):
         written.append(int(token))
         if len(tokenizer.decode(written).split()) > 60:
             break

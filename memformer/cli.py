@@ -16,6 +16,8 @@ from typer.core import TyperGroup
 
 from memformer.process import tune_process
 
+_CAUGHT = (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError)
+
 
 class Verbs(TyperGroup):
     """A group whose verbs fail with a line instead of a traceback; `--debug` shows it."""
@@ -25,7 +27,7 @@ class Verbs(TyperGroup):
         tune_process()
         try:
             return super().invoke(ctx)
-        except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
+        except _CAUGHT as error:
             if ctx.params["debug"] or not _is_ours(error):
                 raise
             typer.secho(f"error: {_one_line(error)}", err=True, fg="red")
@@ -98,6 +100,28 @@ def show_data(
         typer.echo(total)
 
 
+@app.command("train")
+def train_decoder(
+    file: Annotated[Path, typer.Argument(help="A Python file with BASE = RunConfig(...).")],
+    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="field.path=value; repeat for several."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Instead of the file's.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint.")
+    ] = False,
+) -> None:
+    """Train a decoder on novels; an interrupted run goes on with --resume."""
+    from memformer.training.experiment import read_base, set_fields
+    from memformer.training.run import train
+
+    changes = [*(set_ or []), *([] if seed is None else [f"seed={seed}"])]
+    model = train(set_fields(read_base(file), changes), out, resume=resume)
+    typer.echo(f"decoder: {model}; rows: {out / 'metrics.csv'}, {out / 'validation.csv'}")
+
+
 @app.command("evaluate")
 def evaluate_model(
     model: Annotated[Path, typer.Argument(help="A Llama-family checkpoint: .gguf, or a folder.")],
@@ -156,6 +180,81 @@ def report(folder: Annotated[Path, typer.Argument(help="A folder that evaluate f
     typer.echo(f"report: {paths.html} and {paths.markdown.name}")
 
 
+@app.command("generate")
+def generate(
+    run: Annotated[Path, typer.Argument(help="Folder of a training run; its model/ is read.")],
+    prompt: Annotated[str | None, typer.Option(help="The text to continue.")] = None,
+    prompt_file: Annotated[Path | None, typer.Option(help="The same, from a file.")] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Continue what --save-state wrote; a prompt is read on top.")
+    ] = None,
+    length: Annotated[
+        int | None,
+        typer.Option(help="Declared length of the whole manuscript in tokens; unknown without it."),
+    ] = None,
+    words: Annotated[int, typer.Option(help="Words to write, at most.")] = 200,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.")] = 1.0,
+    top_k: Annotated[int | None, typer.Option(help="Draw from this many tokens.")] = None,
+    top_p: Annotated[
+        float, typer.Option(help="Draw from the likeliest tokens that reach this share.")
+    ] = 1.0,
+    min_p: Annotated[
+        float, typer.Option(help="Draw from tokens this share as likely as the likeliest.")
+    ] = 0.0,
+    repetition_penalty: Annotated[
+        float, typer.Option(help="Above 1: tokens of the last 256 become less likely.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="End before this string; repeat for several.")
+    ] = None,
+    best_of: Annotated[
+        int,
+        typer.Option(
+            help="Write this many and show the one of the highest mean log-probability under the "
+            "model itself; programs can pass best_of_n any scorer."
+        ),
+    ] = 1,
+    save_state: Annotated[
+        Path | None, typer.Option(help="Folder to save to, so that --state can go on.")
+    ] = None,
+) -> None:
+    """Continue a text. The continuation goes to stdout, all else to stderr."""
+    from memformer.config import SamplingConfig
+    from memformer.data.sentencepiece_tokenizer import SentencePieceTokenizer
+    from memformer.generation.draft import load_draft, new_draft, save_draft
+    from memformer.generation.prompts import prompt_text
+    from memformer.generation.write import write_words
+    from memformer.model.saved_model import load_model
+
+    config = SamplingConfig(
+        repetition_penalty=repetition_penalty,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        seed=seed,
+    )
+    is_prompted = state is None or prompt is not None or prompt_file is not None
+    text = prompt_text(prompt, prompt_file) if is_prompted else None
+    decoder = load_model(run / "model")
+    tokenizer = SentencePieceTokenizer.load(run / "model" / "tokenizer.model")
+    draft = new_draft(decoder) if state is None else load_draft(state, decoder, tokenizer)
+    draft.declare(length)
+    if text is not None:
+        draft.read(decoder, tokenizer.encode(text).ids)
+    ids = write_words(
+        decoder, tokenizer, draft, words, lambda piece: typer.echo(piece, nl=False),
+        config=config, stop=stop or [], n_branch=best_of,
+    )  # fmt: skip
+    typer.echo()
+    if save_state is not None:
+        if ids:
+            draft.read(decoder, ids)
+        save_draft(draft, save_state, decoder, tokenizer)
+        typer.echo(f"state: saved in {save_state}", err=True)
+
+
 def _print_table(head: tuple[str, ...], rows: list[list[str]], markdown: bool) -> None:
     """Columns of numbers are right-aligned."""
     is_number = [name in ("words", "chapters") for name in head]
@@ -179,7 +278,7 @@ def _is_ours(error: Exception) -> bool:
 
     if isinstance(error, OSError):
         return error.errno != errno.EPIPE
-    return isinstance(error, (ValueError, TypeError, ImportError, FetchError))
+    return isinstance(error, (ValueError, TypeError, ImportError, FloatingPointError, FetchError))
 
 
 def _one_line(error: Exception) -> str:

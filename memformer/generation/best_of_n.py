@@ -114,9 +114,10 @@ def mean_log_probability(
             f"mean_log_probability needs at least one token, one lane and logits (1, V), got "
             f"{len(ids)}, {state.n_lane} and {tuple(logits.shape)}"
         )
-    tokens = torch.tensor([list(ids)], device=logits.device)  # (1, T)
     state, total = state.fork(1), 0.0
-    for segment in tokens.split(model.config.segment_len, dim=1):
+    for start in range(0, len(ids), model.config.segment_len):
+        part = list(ids[start : start + model.config.segment_len])
+        segment = torch.tensor([part], device=logits.device)  # (1, L)
         fraction = declared_fraction(state, segment.shape[1], length)
         with torch.inference_mode():
             out = model(segment, state, fraction=fraction)

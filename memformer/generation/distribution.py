@@ -71,7 +71,7 @@ def _penalised(x: Tensor, recent: Tensor | None, penalty: float) -> Tensor:
 
 def _truncated(probability: Tensor, config: SamplingConfig) -> Tensor:
     """Leave the likeliest tokens that every rule leaves; their sum becomes 1 again."""
-    p, order = probability.sort(-1, descending=True, stable=True)
+    p, order = probability.sort(dim=-1, descending=True, stable=True)
     if config.top_k is not None:
         p = p * (torch.arange(p.shape[-1], device=p.device) < config.top_k)
         p = p / p.sum(-1, keepdim=True)

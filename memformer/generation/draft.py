@@ -47,6 +47,16 @@ class Draft:
         self.logits = read_prompts(model, self.state, [ids], length=self.length)
         self.ids = [*self.ids, *ids]
 
+    def declare(self, length: int | None) -> None:
+        """Declare another length, of which all that is read from now on takes its fraction; None
+        keeps the one declared before.
+
+        Raises:
+            ValueError: length is below 1.
+        """
+        check_length(length)
+        self.length = self.length if length is None else length
+
     def next_logits(self) -> Tensor:
         """(1, V), of the next token.
 
@@ -58,14 +68,9 @@ class Draft:
         return self.logits
 
 
-def new_draft(model: Decoder, *, length: int | None = None) -> Draft:
-    """A draft of which nothing was read yet.
-
-    Raises:
-        ValueError: length is below 1.
-    """
-    check_length(length)
-    return Draft(model.new_state(batch_size=1), [], None, length)
+def new_draft(model: Decoder) -> Draft:
+    """A draft of which nothing was read yet, of unknown length."""
+    return Draft(model.new_state(batch_size=1), [], None, None)
 
 
 def save_draft(draft: Draft, folder: Path, model: Decoder, tokenizer: Tokenizer) -> None:

@@ -73,9 +73,7 @@ def check_stop(stop: Sequence[str]) -> None:
         raise ValueError("stop must not hold an empty string: it would end the text at once")
 
 
-def pieces(
-    ids: Iterable[int], tokenizer: Tokenizer, before: Sequence[int] = ()
-) -> Iterator[Piece]:
+def pieces(ids: Iterable[int], tokenizer: Tokenizer, before: Sequence[int] = ()) -> Iterator[Piece]:
     """Decode tokens as they come, a few at a time, so that the joined text is that of all of them.
 
     Tokens are decoded together with some before them: alone, many tokenizers drop a token's

@@ -1,0 +1,48 @@
+"""A run's config from a Python file, with fields set on the command line."""
+
+import json
+import runpy
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from memformer.config import RunConfig, from_json, override, to_json
+
+
+def read_base(path: Path) -> RunConfig:
+    """The `BASE` of an experiment file, which is run as a module would be imported.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it defines no `BASE`, or one that is no `RunConfig`.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no experiment {path}")
+    base = runpy.run_path(str(path)).get("BASE")
+    if not isinstance(base, RunConfig):
+        raise ValueError(f"{path} must define BASE = RunConfig(...), got {type(base).__name__}")
+    return base
+
+
+def set_fields(config: RunConfig, changes: Iterable[str]) -> RunConfig:
+    """A copy with `path=value` settings; values are JSON (`null`, `[1, 2]`), else plain words.
+
+    Raises:
+        ValueError: a setting without `=`, or values that the config's rules refuse.
+        TypeError: a field does not exist, or the value is of another type than the field's.
+    """
+    values: dict[str, Any] = {}
+    for change in changes:
+        path, found, value = change.partition("=")
+        if not found or not path:
+            raise ValueError(f"a setting must be field.path=value, got {change!r}")
+        values[path.strip()] = _value(value)
+    return from_json(RunConfig, json.loads(json.dumps(to_json(override(config, values)))))
+
+
+def _value(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        return text
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,175 @@
+"""A run: from texts to a decoder; killed and resumed, it gives the same bits."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from memformer.config import override, to_json
+from memformer.data.sentencepiece_tokenizer import SentencePieceTokenizer
+from memformer.memory.storage import SaveFailed
+from memformer.model.saved_model import load_model
+from memformer.model.saved_state import weights_hash
+from memformer.training import callbacks, predictive
+from memformer.training.predictive import PredictiveModule, TrainingDiverged
+from memformer.training.run import train
+from memformer.training.table import Table
+
+
+def rows(path, *without):
+    found = Table(path, ()).rows()
+    return [{name: v for name, v in row.items() if name not in without} for row in found]
+
+
+def outcome(folder):
+    """All that must be equal: weights, losses, held-out nats, use of memory."""
+    tables = [rows(folder / "metrics.csv", "seconds"), rows(folder / "memory.csv"),
+              rows(folder / "validation.csv")]  # fmt: skip
+    return weights_hash(load_model(folder / "model")), *tables
+
+
+def uninterrupted(config, tmp_path):
+    train(config, tmp_path / "whole")
+    return outcome(tmp_path / "whole")
+
+
+def test_run_leaves_a_decoder_its_tokenizer_and_rows(config, tmp_path):
+    folder = train(config, tmp_path / "run")
+    model = load_model(folder)
+    tokenizer = SentencePieceTokenizer.load(folder / "tokenizer.model")
+    assert model.config == config.model and tokenizer.vocab_size == 300
+    metrics = rows(tmp_path / "run" / "metrics.csv")
+    assert [int(row["step"]) for row in metrics] == list(range(1, 21))
+    assert float(metrics[-1]["loss"]) < float(metrics[0]["loss"])
+    assert float(metrics[-1]["memory_mass"]) > 0
+    held = rows(tmp_path / "run" / "validation.csv")
+    assert [(row["step"], row["memory"]) for row in held] == [
+        (step, memory) for step in ("8", "16", "20") for memory in ("on", "off")
+    ]
+    about = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert about["tokenizer"] == tokenizer.hash
+    assert about["config"] == json.loads(json.dumps(to_json(config)))
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 5, 14])
+def test_resumed_run_equals_uninterrupted(config, tmp_path, monkeypatch, stop_after):
+    expected = uninterrupted(config, tmp_path)
+    step, left = PredictiveModule.training_step, [stop_after]
+
+    def failing(module, batch, i):
+        if left[0] == 0:
+            raise RuntimeError("the power went out")
+        left[0] -= 1
+        return step(module, batch, i)
+
+    monkeypatch.setattr(PredictiveModule, "training_step", failing)
+    with pytest.raises(RuntimeError, match="the power went out"):
+        train(config, tmp_path / "cut")
+    monkeypatch.undo()
+    torch.rand(7)  # whatever happens in between
+    train(config, tmp_path / "cut", resume=True)
+    assert outcome(tmp_path / "cut") == expected
+
+
+def test_two_stages_are_read_one_after_the_other(config, texts, tmp_path):
+    tokens = config.step_tokens
+    both = override(config, {
+        "general.n_token": 4 * tokens, "general.corpora": (texts[0],),
+        "novels.n_token": 6 * tokens,
+    })  # fmt: skip
+    assert both.stage_steps == (4, 6)
+    train(both, tmp_path / "whole")
+    assert len(rows(tmp_path / "whole" / "metrics.csv")) == 10
+
+
+def test_resume_with_another_config_names_the_difference(config, tmp_path):
+    short = override(config, {"novels.n_token": 3 * config.step_tokens})
+    train(short, tmp_path / "run")
+    with pytest.raises(ValueError, match=r"begun with optimiser\.learning_rate=0\.003, this run"):
+        train(override(short, {"optimiser.learning_rate": 0.1}), tmp_path / "run", resume=True)
+    with pytest.raises(ValueError, match="holds a run already: resume it"):
+        train(short, tmp_path / "run")
+
+
+def test_finished_run_resumed_does_nothing(config, tmp_path):
+    short = override(config, {"novels.n_token": 3 * config.step_tokens})
+    train(short, tmp_path / "run")
+    before = outcome(tmp_path / "run")
+    train(short, tmp_path / "run", resume=True)
+    assert outcome(tmp_path / "run") == before
+
+
+def test_nan_loss_stops_with_the_last_checkpoint_named(config, tmp_path, monkeypatch):
+    real, calls = predictive.train_step, []
+
+    def poisoned(model, *args, **kwargs):
+        calls.append(1)
+        out = real(model, *args, **kwargs)
+        return out._replace(loss=float("nan")) if len(calls) == 5 else out
+
+    monkeypatch.setattr(predictive, "train_step", poisoned)
+    with pytest.raises(TrainingDiverged, match=r"step 5: loss nan.*checkpoint holds step 3"):
+        train(config, tmp_path / "run")
+
+
+def test_full_disk_at_a_checkpoint_is_named_and_the_one_before_opens(config, tmp_path, monkeypatch):
+    real, calls = callbacks.save_checkpoint, []
+
+    def full(folder, **parts):
+        calls.append(1)
+        if len(calls) == 2:
+            raise SaveFailed(28, "the disk is full")
+        real(folder, **parts)
+
+    expected = uninterrupted(config, tmp_path)
+    monkeypatch.setattr(callbacks, "save_checkpoint", full)
+    with pytest.raises(SaveFailed, match="the disk is full"):
+        train(config, tmp_path / "run")
+    monkeypatch.undo()
+    train(config, tmp_path / "run", resume=True)
+    assert outcome(tmp_path / "run") == expected
+
+
+def test_shared_author_and_empty_corpus_are_refused(config, texts, tmp_path):
+    with pytest.raises(ValueError, match="(?i)author"):
+        train(override(config, {"validation": (texts[0],)}), tmp_path / "a")
+    with pytest.raises(FileNotFoundError, match="no texts 'nowhere'"):
+        train(override(config, {"novels.corpora": ("nowhere",)}), tmp_path / "b")
+    with pytest.raises(ValueError, match="vocab_size must be at most"):
+        train(override(config, {"model.vocab_size": 30_000}), tmp_path / "c")
+
+
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from memformer.config import RunConfig, from_json
+from memformer.training.run import train
+config = from_json(RunConfig, json.loads(Path(sys.argv[1]).read_text()))
+train(config, Path(sys.argv[2]), resume=True)
+"""
+
+
+@pytest.mark.slow
+def test_run_killed_five_times_equals_uninterrupted(config, tmp_path):
+    config = override(config, {"novels.n_token": 150 * config.step_tokens})
+    expected = uninterrupted(config, tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(to_json(config)))
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "config.json"), str(tmp_path / "cut")]
+    draw, kills = torch.Generator().manual_seed(0), 0
+    while kills < 5:
+        before = len(rows(tmp_path / "cut" / "metrics.csv"))
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        while len(rows(tmp_path / "cut" / "metrics.csv")) <= before and process.poll() is None:
+            time.sleep(0.02)  # until it is at work
+        time.sleep(float(torch.rand((), generator=draw)) * 0.4)
+        assert process.poll() is None, "it ended before it was killed: give it more steps"
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        kills += 1
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    assert outcome(tmp_path / "cut") == expected
