@@ -1,7 +1,7 @@
-"""A small decoder from scratch on the training novels: does it use a memory, and what is that worth?
+"""Does a small decoder, from scratch on the training novels, use a memory, and what is it worth?
 
-2.0 million weights, 4 layers, window 128, a memory of 32 pairs in layer 2 (counted from 0), bfloat16.
-The tokenizer is trained on the training part of classics-1; Huxley and Wells are held out.
+2.0 million weights, 4 layers, window 128, bfloat16, a memory of 32 pairs in layer 2 (counted from
+0). The tokenizer is trained on the training part of classics-1; Huxley and Wells are held out.
 
 Expect: with so small a budget memory may bring nothing on novels (a prototype gained nothing in
         600 steps without convolution); the best peer gains 6 % in perplexity at full scale.

@@ -124,7 +124,10 @@ def train_decoder(
 
 @app.command("evaluate")
 def evaluate_model(
-    model: Annotated[Path, typer.Argument(help="A Llama-family checkpoint: .gguf, or a folder.")],
+    model: Annotated[
+        Path,
+        typer.Argument(help="A run of `train`, or a Llama-family checkpoint: .gguf or a folder."),
+    ],
     texts: Annotated[Path, typer.Argument(help="A folder of texts, or a .jsonl file.")],
     out: Annotated[Path, typer.Option(help="Folder for results; an interrupted run goes on.")],
     book: Annotated[
@@ -148,21 +151,28 @@ def evaluate_model(
 ) -> None:
     """Read novels under full attention, a window, sinks and memory; write numbers and a report."""
     from memformer.data.own import read_texts
-    from memformer.evaluation.arms import usual_arms
+    from memformer.data.tokenizer import Tokenizer
+    from memformer.evaluation.arms import trained_arms, usual_arms
     from memformer.evaluation.encoded import pick
     from memformer.evaluation.progress import reading_bars
     from memformer.evaluation.run import evaluate
     from memformer.interop.transformers import load_llama
+    from memformer.training.run import is_run, load_run
 
     manuscripts = pick(read_texts(texts), book or [])
-    arms = usual_arms(
-        window=window,
-        n_sink=sinks,
-        n_retrieved=retrieved or [8, 32],
-        max_distance=max_distance,
-        controls=controls,
-    )
-    decoder, tokenizer = load_llama(model, window=window, n_sink=sinks)
+    tokenizer: Tokenizer
+    if is_run(model):
+        decoder, tokenizer = load_run(model)
+        arms = trained_arms(decoder.config, controls=controls)
+    else:
+        decoder, tokenizer = load_llama(model, window=window, n_sink=sinks)
+        arms = usual_arms(
+            window=window,
+            n_sink=sinks,
+            n_retrieved=retrieved or [8, 32],
+            max_distance=max_distance,
+            controls=controls,
+        )
     with reading_bars() as bars:
         evaluate(
             decoder, tokenizer, manuscripts, arms, out, n_tokens=tokens, seed=seed, progress=bars

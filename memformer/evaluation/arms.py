@@ -168,3 +168,22 @@ def usual_arms(
         arms.append(remembering(sizes[-1], "shuffled", "-shuffled"))
         arms.append(remembering(sizes[-1], "other_book", "-other-book"))
     return arms
+
+
+def trained_arms(config: DecoderConfig, *, controls: bool = False) -> list[Arm]:
+    """The set for a decoder that was trained here: as trained, memory off, and its controls.
+
+    Nothing but the memory changes from arm to arm. The first is the baseline.
+
+    Returns:
+        In the order memory-off, memory (, memory-shuffled, memory-other-book); without memory
+        layers only the first.
+    """
+    attention: Attention = "window_sinks" if config.n_sink else "window"
+    arms = [Arm(name="memory-off", attention=attention)]
+    if config.memory_layers:
+        arms.append(Arm(name="memory", attention=attention, memory="on"))
+    if config.memory_layers and controls:
+        arms.append(Arm(name="memory-shuffled", attention=attention, memory="shuffled"))
+        arms.append(Arm(name="memory-other-book", attention=attention, memory="other_book"))
+    return arms

@@ -2,19 +2,25 @@
 
 from collections.abc import Sequence
 
-from memformer.evaluation.plots import Plot
+from memformer.evaluation.plots import Chapter, Plot
 from memformer.evaluation.tables import Cell, Table
 from memformer.evaluation.words import LIMITS, Words
 
 
-def markdown_page(words: Words, plots: Sequence[Plot]) -> str:
+def markdown_page(words: Words, plots: Sequence[Plot], chapters: Sequence[Chapter] = ()) -> str:
     """The whole page; plots are linked as `plots/<name>.svg`."""
     parts = [f"# {words.title}", words.subtitle, " ".join(words.headline), f"> {LIMITS[0]}"]
-    parts += [f"## {p.title}\n\n![{p.title}](plots/{p.name}.svg)\n\n{p.caption}" for p in plots]
+    parts += [_figure(plot) for plot in plots]
+    for chapter in chapters:
+        parts += [_figure(chapter.plot), *(f"> {each}" for each in chapter.paragraphs)]
     parts += ["## The numbers", *(_table(t) for t in [*words.tables, *words.more_tables])]
     parts += ["## What this does not say", "\n".join(f"- {line}" for line in LIMITS)]
     parts += ["## How it was made", "\n".join(f"- {k}: {v}" for k, v in words.machine)]
     return "\n\n".join(parts) + "\n"
+
+
+def _figure(plot: Plot) -> str:
+    return f"## {plot.title}\n\n![{plot.title}](plots/{plot.name}.svg)\n\n{plot.caption}"
 
 
 def _table(table: Table) -> str:

@@ -9,17 +9,22 @@ from typing import Any
 from memformer.evaluation.assets import SCRIPT, STYLE
 from memformer.evaluation.outcome import Outcome
 from memformer.evaluation.passage import Passage
-from memformer.evaluation.plots import Plot
+from memformer.evaluation.plots import Chapter, Plot
 from memformer.evaluation.tables import Cell, Table
 from memformer.evaluation.words import LIMITS, Words
 
 
 def html_page(
-    outcome: Outcome, words: Words, plots: Sequence[Plot], passages: Sequence[Passage]
+    outcome: Outcome,
+    words: Words,
+    plots: Sequence[Plot],
+    passages: Sequence[Passage],
+    chapters: Sequence[Chapter] = (),
 ) -> str:
     """The whole page."""
     figures = "\n".join(_figure(plot) for plot in plots)
     shown = "\n".join(_passage(outcome, passage, i) for i, passage in enumerate(passages))
+    more_done = "\n".join(_chapter(chapter) for chapter in chapters)
     data = json.dumps([_data(passage) for passage in passages], ensure_ascii=False)
     data = data.replace("</", "<\\/")  # a book may hold what would end the script
     tables = "\n".join(_table(table) for table in words.tables)
@@ -45,6 +50,7 @@ def html_page(
 <aside class="warn">{escape(LIMITS[0])}</aside>
 {figures}
 {shown}
+{more_done}
 <h2>The numbers</h2>
 {tables}
 {f"<details><summary>Book by book</summary>{more}</details>" if more else ""}
@@ -58,6 +64,11 @@ def html_page(
 </body>
 </html>
 """
+
+
+def _chapter(chapter: Chapter) -> str:
+    text = "".join(f"<p>{escape(each)}</p>" for each in chapter.paragraphs)
+    return f"{_figure(chapter.plot)}\n<blockquote>{text}</blockquote>"
 
 
 def _figure(plot: Plot) -> str:

@@ -35,6 +35,14 @@ class Plot(NamedTuple):
     """SVG."""
 
 
+class Chapter(NamedTuple):
+    """A plot of something else that was done, with what it led to."""
+
+    plot: Plot
+    paragraphs: list[str]
+    """Text to show below it, for example what a model wrote."""
+
+
 def all_plots(outcome: Outcome) -> list[Plot]:
     """Every plot that the results allow, in the order of reading."""
     makers: list[Callable[[Outcome], Plot]] = [_gains, _distance, _classes]

@@ -30,7 +30,7 @@ from memformer.data.tokenizer import Tokenizer
 from memformer.evaluation.encoded import EncodedManuscript, encode
 from memformer.evaluation.machine import describe
 from memformer.model.decoder import Decoder
-from memformer.model.saved_model import save_model
+from memformer.model.saved_model import load_model, save_model
 from memformer.training.callbacks import Bar, Checkpoint, Log, Validate
 from memformer.training.checkpoint import load_checkpoint
 from memformer.training.datamodule import NovelsData
@@ -99,6 +99,20 @@ def train(
     if module.done < config.n_step:
         _fit(module, corpora, books, folder, tokenizer, console)
     return _publish(module, tokenizer, folder)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run of `train` that has ended."""
+    return (folder / "model" / TOKENIZER).is_file()
+
+
+def load_run(folder: Path) -> tuple[Decoder, SentencePieceTokenizer]:
+    """The decoder of a run, set to evaluation, and its tokenizer.
+
+    Raises:
+        UnreadableSave, FileNotFoundError: it is no run that has ended, or is damaged.
+    """
+    return load_model(folder / "model"), SentencePieceTokenizer.load(folder / "model" / TOKENIZER)
 
 
 def _fit(

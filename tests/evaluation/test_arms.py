@@ -2,8 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from memformer import MemoryConfig
-from memformer.evaluation.arms import Arm, config_of, usual_arms
+from memformer import DecoderConfig, MemoryConfig
+from memformer.config import override
+from memformer.evaluation.arms import Arm, config_of, trained_arms, usual_arms
 from tests.evaluation.story import make_model
 
 BASE = make_model().config
@@ -109,3 +110,18 @@ def test_unknown_attention_is_refused():
 def test_no_size_of_memory_is_refused():
     with pytest.raises(ValueError, match="n_retrieved must name at least one"):
         usual_arms(n_retrieved=())
+
+
+def test_trained_arms_change_nothing_but_the_memory():
+    base = DecoderConfig(
+        vocab_size=9, n_layer=2, n_head=1, n_kv_head=1, n_embd=4, head_dim=4, mlp_dim=4,
+        memory=MemoryConfig(layers=(1,)),
+    )  # fmt: skip
+    arms = trained_arms(base, controls=True)
+    assert [arm.name for arm in arms] == [
+        "memory-off", "memory", "memory-shuffled", "memory-other-book",
+    ]  # fmt: skip
+    off, *others = [config_of(arm, base, 10) for arm in arms]
+    assert override(off, {"memory.layers": (1,)}) == base
+    assert all(config == base for config in others)
+    assert [a.name for a in trained_arms(override(base, {"memory.layers": ()}))] == ["memory-off"]
