@@ -25,11 +25,10 @@ from memformer.process import tune_process
 
 tune_process()
 
-from rich.progress import Progress
-
 from memformer.data import Manuscript, classics, smollm2
 from memformer.data.sources import SMOLLM2_FILE
 from memformer.evaluation.arms import Arm, usual_arms
+from memformer.evaluation.progress import reading_bars
 from memformer.evaluation.run import evaluate
 from memformer.interop.transformers import load_llama
 
@@ -75,17 +74,9 @@ def main() -> None:
             texts, n_tokens = books, 12_288
         case "novel":
             texts, n_tokens = [book for book in books if book.id == "woolf-voyage"], 32_768
-    with Progress() as bar:
-        tasks: dict[str, object] = {}
-
-        def show(book: str, arm: str, done: int, total: int) -> None:
-            name = f"{book} {arm}"
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=total)
-            bar.update(tasks[name], completed=done)  # type: ignore[arg-type]
-
+    with reading_bars() as bars:
         evaluate(
-            model, tokenizer, texts, arms_of(args.part), args.out, n_tokens=n_tokens, progress=show
+            model, tokenizer, texts, arms_of(args.part), args.out, n_tokens=n_tokens, progress=bars
         )
     print(args.out / "result.json")
 

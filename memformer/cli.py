@@ -231,11 +231,10 @@ def generate(
 ) -> None:
     """Continue a text. The continuation goes to stdout, all else to stderr."""
     from memformer.config import SamplingConfig
-    from memformer.data.sentencepiece_tokenizer import SentencePieceTokenizer
     from memformer.generation.draft import load_draft, new_draft, save_draft
     from memformer.generation.prompts import prompt_text
     from memformer.generation.write import write_words
-    from memformer.model.saved_model import load_model
+    from memformer.training.run import load_run
 
     config = SamplingConfig(
         repetition_penalty=repetition_penalty,
@@ -247,8 +246,7 @@ def generate(
     )
     is_prompted = state is None or prompt is not None or prompt_file is not None
     text = prompt_text(prompt, prompt_file) if is_prompted else None
-    decoder = load_model(run / "model")
-    tokenizer = SentencePieceTokenizer.load(run / "model" / "tokenizer.model")
+    decoder, tokenizer = load_run(run)
     draft = new_draft(decoder) if state is None else load_draft(state, decoder, tokenizer)
     draft.declare(length)
     if text is not None:

@@ -64,8 +64,8 @@ class Lanes:
         own: lanes of this rank, whose tensors are made; all by default.
 
     Raises:
-        ValueError: no corpus, a weight that is not above 0, a size below 1, a negative power, or
-            lanes that do not exist.
+        ValueError: no corpus, a weight that is not above 0, a size below 1, a negative power or
+            seed, or lanes that do not exist.
     """
 
     def __init__(
@@ -124,9 +124,11 @@ class Lanes:
         """Go on from where another stream over the same texts stood.
 
         Raises:
-            ValueError: its settings or texts differ; the message names what.
+            ValueError: its settings or texts differ, or a part is missing; the message names what.
         """
         mine = self.to_json()
+        if missing := sorted(mine.keys() - where.keys()):
+            raise ValueError(f"restore: where must be what to_json gave, it has no {missing[0]!r}")
         for name in ("n_lane", "segment_len", "seed", "length_power", "corpora"):
             if where[name] != mine[name]:
                 raise ValueError(
@@ -176,7 +178,9 @@ class Lanes:
         for name in ("n_lane", "segment_len"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.length_power < 0:
+        if self.seed < 0:
+            raise ValueError(f"seed must be at least 0, got {self.seed}")
+        if not 0 <= self.length_power < float("inf"):
             raise ValueError(f"length_power must be at least 0, got {self.length_power}")
         for corpus in self.corpora:
             if not 0 < corpus.weight < float("inf"):

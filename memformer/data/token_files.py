@@ -7,8 +7,8 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -82,22 +82,13 @@ class TokenFolder:
         Raises:
             ValueError: no such folder, a damaged one, or tokens of another tokenizer.
         """
-        try:
-            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            size = (folder / FILE).stat().st_size
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{folder} holds no tokens ({error}): write them again") from None
-        if manifest.get("version") != _VERSION:
-            raise ValueError(
-                f"{folder}: tokens of version {manifest.get('version')}, not {_VERSION}"
-            )
+        manifest, size = _manifest(folder)
         if tokenizer_hash is not None and manifest["tokenizer"] != tokenizer_hash:
             raise ValueError(
                 f"{folder}: tokens were made with tokenizer {manifest['tokenizer'][:6]}, this one "
                 f"is {tokenizer_hash[:6]}: write them again"
             )
-        wanted = sum(b["n_token"] for b in manifest["manuscripts"])
-        wanted *= np.dtype(manifest["dtype"]).itemsize
+        wanted = _size(manifest)
         if size != wanted:
             raise ValueError(
                 f"{folder / FILE} must have {wanted} bytes, got {size}: write it again"
@@ -112,80 +103,156 @@ def write_tokens(
 ) -> TokenFolder:
     """Tokenise manuscripts one by one into a folder; what it held before is replaced in one step.
 
-    A folder that holds exactly these already is opened as it is.
+    A folder that holds exactly these already is opened as it is, after its bytes were verified; a
+    damaged one is written again. Only a sequence can be compared before it is tokenised: an
+    iterator that reads books one at a time is always tokenised.
 
     Raises:
-        ValueError: no manuscript is left to write, two share an id, one has fewer than two tokens.
+        ValueError: no manuscript is left to write, two share an id, one has fewer than two tokens,
+            or the folder holds files that are no tokens.
         OSError: for example when the disk is full; the folder is then as it was.
     """
-    every = list(manuscripts) if isinstance(manuscripts, Sequence) else manuscripts
-    if isinstance(every, list) and _holds(folder, every, tokenizer):
+    _refuse_foreign(folder)
+    if isinstance(manuscripts, Sequence) and _holds(folder, manuscripts, tokenizer):
         return TokenFolder.open(folder, tokenizer.hash)
-    dtype = "<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
-        books = _write_all(every, tokenizer, partial / FILE, dtype)
-        _check([book["id"] for book in books], [book["n_token"] for book in books])
-        manifest = {
-            "version": _VERSION,
-            "tokenizer": tokenizer.hash,
-            "vocab_size": tokenizer.vocab_size,
-            "dtype": dtype,
-            "sha256": _file_hash(partial / FILE),
-            "manuscripts": books,
-        }
-        (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-        if folder.exists():
-            TokenFolder.open(folder)  # refuses to replace what is no folder of tokens
-            shutil.rmtree(folder)
-        os.replace(partial, folder)
-    except OSError as error:
-        reason = f"{error.strerror or error}: the tokens were not written"
-        raise OSError(error.errno, reason, str(folder)) from error
+        with _named_failure(folder):
+            shutil.rmtree(partial, ignore_errors=True)  # of a killed process of this number
+            partial.mkdir(parents=True)
+        manifest = _write_all(manuscripts, tokenizer, partial, folder)
+        with _named_failure(folder):
+            (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+            _take_place(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return TokenFolder.open(folder, tokenizer.hash)
 
 
 def _write_all(
-    manuscripts: Iterable[Manuscript], tokenizer: Tokenizer, path: Path, dtype: str
-) -> list[dict[str, Any]]:
-    books = []
-    with path.open("wb") as file:
-        for manuscript in manuscripts:
-            ids = np.asarray(tokenizer.encode(manuscript.text).ids, dtype=dtype)
-            file.write(ids.tobytes())
-            about = {"id": manuscript.id, "title": manuscript.title, "author": manuscript.author}
-            books.append({**about, "text": manuscript.hash, "n_token": len(ids)})
-        file.flush()
-        os.fsync(file.fileno())
-    return books
+    manuscripts: Iterable[Manuscript], tokenizer: Tokenizer, partial: Path, folder: Path
+) -> dict[str, Any]:
+    """Write the tokens into `partial`; returns the manifest. What fails in reading a manuscript
+    passes as it is: only what fails in writing is said of `folder`."""
+    dtype = "<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4"
+    books: dict[str, dict[str, Any]] = {}
+    with (partial / FILE).open("wb") as file:
+        for book in manuscripts:
+            ids = np.asarray(tokenizer.encode(book.text).ids, dtype=dtype)
+            _check_one(book.id, len(ids), books)  # now, not hours later
+            with _named_failure(folder):
+                file.write(ids.tobytes())
+            books[book.id] = _about(book, len(ids))
+        with _named_failure(folder):
+            file.flush()
+            os.fsync(file.fileno())
+    _check_some(books)
+    return {
+        "version": _VERSION,
+        "tokenizer": tokenizer.hash,
+        "vocab_size": tokenizer.vocab_size,
+        "dtype": dtype,
+        "sha256": _file_hash(partial / FILE),
+        "manuscripts": list(books.values()),
+    }
+
+
+def _about(book: Manuscript, n_token: int) -> dict[str, Any]:
+    return {
+        "id": book.id,
+        "title": book.title,
+        "author": book.author,
+        "text": book.hash,
+        "n_token": n_token,
+    }
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """A folder is replaced as a whole, so it must hold nothing but tokens."""
+    held = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    foreign = held - {FILE, MANIFEST} if FILE in held else held
+    if foreign:
+        raise ValueError(
+            f"{folder} must be new, empty or hold only tokens, it holds {min(foreign)!r}: choose "
+            "another folder"
+        )
+
+
+def _take_place(partial: Path, folder: Path) -> None:
+    """Rename into place. A folder cannot be replaced by one rename, so for a moment it is absent;
+    it is never half-written, and what it held is put back if the rename fails."""
+    if not folder.exists():
+        os.replace(partial, folder)
+        return
+    old = partial.with_name(f"{partial.name}.old")
+    os.replace(folder, old)
+    try:
+        os.replace(partial, folder)
+    except OSError:
+        os.replace(old, folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _named_failure(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = f"{error.strerror or error}: the tokens were not written"
+        raise OSError(error.errno, reason, str(folder)) from error
 
 
 def _check(ids: Sequence[str], lengths: Sequence[int]) -> None:
+    _check_some(ids)
+    seen: set[str] = set()
+    for name, n_token in zip(ids, lengths, strict=True):
+        _check_one(name, n_token, seen)
+        seen.add(name)
+
+
+def _check_some(ids: Collection[str]) -> None:
     if not ids:
         raise ValueError(
             "the corpus is empty: no manuscript is left after filtering; check the split and paths"
         )
-    twice = (
-        sorted(name for name in set(ids) if list(ids).count(name) > 1)
-        if (len(set(ids)) < len(ids))
-        else []
-    )
-    if twice:
-        raise ValueError(f"manuscripts must have different ids, got {twice[0]!r} twice")
-    for name, n in zip(ids, lengths, strict=True):
-        if n < 2:
-            raise ValueError(
-                f"manuscript {name!r} must have at least 2 tokens to learn from, got {n}: leave it "
-                "out"
-            )
 
 
-def _holds(folder: Path, manuscripts: list[Manuscript], tokenizer: Tokenizer) -> bool:
+def _check_one(name: str, n_token: int, seen: Collection[str]) -> None:
+    if name in seen:
+        raise ValueError(f"manuscripts must have different ids, got {name!r} twice")
+    if n_token < 2:
+        raise ValueError(
+            f"manuscript {name!r} must have at least 2 tokens to learn from, got {n_token}: leave "
+            "it out"
+        )
+
+
+def _manifest(folder: Path) -> tuple[dict[str, Any], int]:
+    """The manifest of a folder and the bytes of its tokens."""
     try:
-        books = TokenFolder.open(folder, tokenizer.hash).manifest["manuscripts"]
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        size = (folder / FILE).stat().st_size
+        if manifest["version"] == _VERSION:
+            _ = _size(manifest), manifest["tokenizer"], manifest["sha256"]
+            return manifest, size
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder} holds no tokens ({error!r}): write them again") from None
+    raise ValueError(
+        f"{folder} must hold tokens of version {_VERSION}, got {manifest['version']}: write them "
+        "again"
+    )
+
+
+def _size(manifest: dict[str, Any]) -> int:
+    n_token: int = sum(book["n_token"] for book in manifest["manuscripts"])
+    itemsize: int = np.dtype(manifest["dtype"]).itemsize
+    return n_token * itemsize
+
+
+def _holds(folder: Path, manuscripts: Sequence[Manuscript], tokenizer: Tokenizer) -> bool:
+    try:
+        books = TokenFolder.open(folder, tokenizer.hash, verify=True).manifest["manuscripts"]
     except ValueError:
         return False
     return [(b["id"], b["text"]) for b in books] == [(m.id, m.hash) for m in manuscripts]
