@@ -82,8 +82,6 @@ class Lanes:
         self.seed, self.length_power = seed, length_power
         self.own = range(n_lane) if own is None else own
         self._check()
-        order = np.random.default_rng(seed)
-        self._rank = [order.permutation(len(corpus.tokens.ids)) for corpus in self.corpora]
         self._given = [np.zeros(len(corpus.tokens.ids), np.int64) for corpus in self.corpora]
         self._size = [
             np.asarray(c.tokens.lengths, np.float64) ** length_power for c in self.corpora
@@ -166,9 +164,11 @@ class Lanes:
         busy = np.zeros(len(given), bool)
         busy[[b for c, b in avoid if c == corpus]] = True
         # each time a book has been given once more, its place among equals is drawn anew
-        n_pass = given // np.asarray(tokens.lengths)
-        mixed = (self._rank[corpus] * 2654435761 + n_pass * 40503 + self.seed) % 4294967291
-        book = int(np.lexsort((mixed, given / self._size[corpus], busy))[0])
+        place, n_pass = np.empty(len(given)), given // np.asarray(tokens.lengths)
+        for each in np.unique(n_pass):
+            drawn = np.random.default_rng([self.seed, corpus, int(each)]).random(len(given))
+            place[n_pass == each] = drawn[n_pass == each]
+        book = int(np.lexsort((place, given / self._size[corpus], busy))[0])
         given[book] += tokens.lengths[book]
         return corpus, book, 0
 

@@ -84,6 +84,15 @@ def test_with_power_one_every_book_is_read_equally_often():
     assert passes.max() / passes.min() < 1.1
 
 
+def test_order_among_equals_is_drawn_anew_in_each_pass():
+    equal = TokenLists([str(n) for n in range(50)], [np.zeros(8, int)] * 50)
+    stream = Lanes([Corpus("a", equal, 1.0)], n_lane=1, segment_len=8, seed=0)
+    passes = [[next(stream).books[0] for _ in range(50)] for _ in range(6)]
+    assert all(sorted(each) == sorted(equal.ids) for each in passes)
+    places = np.corrcoef([np.argsort([int(book) for book in each]) for each in passes])
+    assert np.abs(places - np.eye(6)).max() < 0.6
+
+
 def test_corpora_are_mixed_by_weight():
     other = TokenLists([f"o{n}" for n in range(6)], [np.zeros(30 + n) for n in range(6)])
     corpora = [Corpus("novels", BOOKS, 3.0), Corpus("other", other, 1.0)]
