@@ -136,8 +136,10 @@ def evaluate_model(
     tokens: Annotated[
         int | None, typer.Option(help="Tokens read of each, from the start; all without it.")
     ] = None,
-    window: Annotated[int, typer.Option(help="Keys a query sees locally, itself included.")] = 256,
-    sinks: Annotated[int, typer.Option(help="First tokens that stay visible.")] = 4,
+    window: Annotated[
+        int | None, typer.Option(help="Keys a query sees locally, itself included; 256.")
+    ] = None,
+    sinks: Annotated[int | None, typer.Option(help="First tokens that stay visible; 4.")] = None,
     retrieved: Annotated[
         list[int] | None, typer.Option(help="Pairs retrieved per query; repeat for several.")
     ] = None,
@@ -162,9 +164,14 @@ def evaluate_model(
     manuscripts = pick(read_texts(texts), book or [])
     tokenizer: Tokenizer
     if is_run(model):
+        for name, value in (("window", window), ("sinks", sinks), ("retrieved", retrieved),
+                            ("max-distance", max_distance)):  # fmt: skip
+            if value:
+                raise ValueError(f"--{name} is not for a run: {model} is read as trained")
         decoder, tokenizer = load_run(model)
         arms = trained_arms(decoder.config, controls=controls)
     else:
+        window, sinks = 256 if window is None else window, 4 if sinks is None else sinks
         decoder, tokenizer = load_llama(model, window=window, n_sink=sinks)
         arms = usual_arms(
             window=window,

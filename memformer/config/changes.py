@@ -78,6 +78,8 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _read(hint: Any, value: Any, where: str) -> Any:
     if is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, dict):
+            raise TypeError(f"{where} must be a {hint.__name__} with fields, got {value!r}")
         return from_json(hint, value)
     value = tuple(value) if isinstance(value, list) else value
     if not _fits(hint, value):

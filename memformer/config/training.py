@@ -35,16 +35,18 @@ class OptimiserConfig:
     final_share: float = 0.1
     """Rate at the last step, as a share of the peak."""
     ema_decay: float | None = None
-    """Keep a moving average of the weights, with this factor a step; None keeps none."""
+    """Keep a moving average of the weights, with this factor a step (smaller at the start); it is
+    what is validated and published. None keeps none."""
 
     def __post_init__(self) -> None:
         check_choice(self, "name", "schedule")
         check_real(self, 0, 10, "learning_rate", "gate_learning_rate", "weight_decay")
-        check_real(self, 0, 1, "beta1", "beta2", "decay_share", "final_share")
-        check_real(self, 1e-12, math.inf, "clip_norm")
+        check_real(self, 0, 0.999999, "beta1", "beta2")
+        check_real(self, 0, 1, "decay_share", "final_share")
+        check_real(self, 1e-12, 1e12, "clip_norm")
         check_at_least(self, 0, "warmup_steps")
         if self.ema_decay is not None:
-            check_real(self, 0, 1, "ema_decay")
+            check_real(self, 0, 0.999999, "ema_decay")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +56,8 @@ class StageConfig:
     n_token: int = 0
     """Tokens read in this stage, padding included; 0 leaves it out."""
     corpora: tuple[str, ...] = ("classics",)
-    """`classics` and `austen` stand for their training part of the split classics-1; anything else
-    is a folder of texts or a .jsonl file, all of which is trained on."""
+    """`classics` and `austen` stand for their training part of the split classics-1 (`moby-dick`
+    has none); anything else is a folder of texts or a .jsonl file, all of which is trained on."""
     weights: tuple[float, ...] = ()
     """Share of the tokens, one number a corpus; none: equal shares."""
     length_power: float = 0.0
@@ -121,6 +123,13 @@ class RunConfig:
         check_at_least(self, 1, "n_lane", "grad_segments", "accumulate", "watch_every")
         check_at_least(self, 1, "validate_every", "validation_tokens", "checkpoint_every")
         check_at_least(self, 0, "seed")
+        if self.seed >= 1 << 63:
+            raise ValueError(f"seed must be below 2^63, got {self.seed}")
+        if self.validation_tokens < self.model.window + 2:
+            raise ValueError(
+                f"validation_tokens must be at least model.window + 2 = {self.model.window + 2}, "
+                f"got {self.validation_tokens}"
+            )
         for name in self.loggers:
             if name not in ("tensorboard", "wandb"):
                 raise ValueError(f"loggers must be of tensorboard, wandb, got {name!r}")

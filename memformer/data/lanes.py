@@ -82,6 +82,7 @@ class Lanes:
         self.seed, self.length_power = seed, length_power
         self.own = range(n_lane) if own is None else own
         self._check()
+        self._about = [[c.name, c.weight, _digest(c.tokens)] for c in self.corpora]
         self._given = [np.zeros(len(corpus.tokens.ids), np.int64) for corpus in self.corpora]
         self._size = [
             np.asarray(c.tokens.lengths, np.float64) ** length_power for c in self.corpora
@@ -113,7 +114,7 @@ class Lanes:
             "segment_len": self.segment_len,
             "seed": self.seed,
             "length_power": self.length_power,
-            "corpora": [[c.name, c.weight, _digest(c.tokens)] for c in self.corpora],
+            "corpora": self._about,
             "lanes": [list(lane) for lane in self._lanes],
             "given": [given.tolist() for given in self._given],
         }
@@ -191,4 +192,5 @@ class Lanes:
 
 def _digest(tokens: Tokens) -> str:
     names = "\n".join(f"{i} {n}" for i, n in zip(tokens.ids, tokens.lengths, strict=True))
+    names += tokens.hash
     return hashlib.sha256(names.encode()).hexdigest()[:16]

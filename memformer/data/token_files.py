@@ -34,6 +34,10 @@ class Tokens(Protocol):
     def lengths(self) -> Sequence[int]:
         """Tokens of each."""
 
+    @property
+    def hash(self) -> str:
+        """SHA-256 of all tokens."""
+
     def tokens(self, i: int) -> Ids:
         """(T,) integers."""
 
@@ -48,6 +52,8 @@ class TokenLists:
     def __init__(self, ids: Sequence[str], arrays: Sequence[Ids]) -> None:
         self.ids, self._arrays = list(ids), list(arrays)
         self.lengths = [len(array) for array in self._arrays]
+        every = b"".join(np.asarray(array, np.int64).tobytes() for array in self._arrays)
+        self.hash = hashlib.sha256(every).hexdigest()
         _check(self.ids, self.lengths)
 
     def tokens(self, i: int) -> Ids:
@@ -61,6 +67,7 @@ class TokenFolder:
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
         books = manifest["manuscripts"]
         self.folder, self.manifest = folder, manifest
+        self.hash: str = manifest["sha256"]
         self.ids: list[str] = [book["id"] for book in books]
         self.lengths: list[int] = [book["n_token"] for book in books]
         self._starts = np.concatenate(([0], np.cumsum(self.lengths)))

@@ -93,11 +93,17 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
         manifest: what JSON holds, with its `kind` (a word that `read_manifest` asks for).
 
     Raises:
-        ValueError: no `kind`, or NaN or infinity in a number.
+        ValueError: no `kind`, NaN or infinity in a number, or the folder holds a save of another
+            kind.
         SaveFailed: the disk is full or cannot be written.
     """
     if not isinstance(manifest.get("kind"), str):
         raise ValueError(f"a manifest needs a kind, got {manifest.get('kind')!r}")
+    if (other := _kind_of(folder / MANIFEST)) not in (None, manifest["kind"]):
+        raise ValueError(
+            f"{folder} holds a save of kind {other!r}, which one of kind {manifest['kind']!r} "
+            "would destroy: choose another folder"
+        )
     content = json.loads(json.dumps(manifest, allow_nan=False)) | {"version": VERSION}
     content["sha256"] = _digest(content)
     _sync_folder(folder)  # the files' names are on disk before the manifest relies on them
@@ -259,6 +265,9 @@ def _read_book(
     """Fill an empty book, from the book among `done` that has most of its first pages."""
     twins = [(_n_shared(pages, start, other, names), other) for other, names in done]
     n_shared, twin = max(twins, key=lambda each: each[0], default=(0, book))
+    ends = {stop for _, stop in layout.slabs}
+    while n_shared and start + n_shared * book.page_len not in ends:
+        n_shared -= 1  # a slab is shared or read as a whole
     book.start = book.stop = start
     if n_shared:
         book.share(twin, start + n_shared * book.page_len)
@@ -280,6 +289,15 @@ def _n_shared(pages: list[str], start: int, other: Book, names: list[str]) -> in
     n = next((i for i, (a, b) in enumerate(zip(pages, theirs, strict=False)) if a != b), None)
     n = min(len(pages), len(theirs)) if n is None else n
     return max(0, min(n, (other.sealed - start) // other.page_len))
+
+
+def _kind_of(path: Path) -> str | None:
+    """What a manifest says it is; None if there is none, or nothing that can be read."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return content.get("kind") if isinstance(content, dict) else None
 
 
 def _write(folder: Path, name: str, data: bytes) -> None:

@@ -82,7 +82,8 @@ class Validate(Callback):
         module: PredictiveModule = pl_module
         if module.done % module.run.validate_every and module.done != module.run.n_step:
             return
-        held = validation.validate(module.model, self.books)
+        with module.published() as model:
+            held = validation.validate(model, self.books)
         for each in held:
             self.table.append({"step": module.done, **each._asdict()})
         means = {m: validation.mean_nats(held, m) for m in ("on", "off")}

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from memformer.config import RunConfig, from_json, override, to_json
+from memformer.config import RunConfig, from_json, to_json
 
 
 def read_base(path: Path) -> RunConfig:
@@ -31,18 +31,23 @@ def set_fields(config: RunConfig, changes: Iterable[str]) -> RunConfig:
         ValueError: a setting without `=`, or values that the config's rules refuse.
         TypeError: a field does not exist, or the value is of another type than the field's.
     """
-    values: dict[str, Any] = {}
+    whole = json.loads(json.dumps(to_json(config)))
     for change in changes:
         path, found, value = change.partition("=")
         if not found or not path:
             raise ValueError(f"a setting must be field.path=value, got {change!r}")
-        values[path.strip()] = _value(value)
-    return from_json(RunConfig, json.loads(json.dumps(to_json(override(config, values)))))
+        *parents, leaf = path.strip().split(".")
+        part = whole
+        for name in parents:
+            part = part.get(name) if isinstance(part, dict) else None
+        if not isinstance(part, dict):
+            raise TypeError(f"RunConfig has no field {path!r}")
+        part[leaf] = _value(value)
+    return from_json(RunConfig, whole)  # types are checked before the config's own rules
 
 
 def _value(text: str) -> Any:
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except json.JSONDecodeError:
         return text
-    return tuple(value) if isinstance(value, list) else value

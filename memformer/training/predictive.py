@@ -3,6 +3,8 @@
 The step itself is `step.train_step`; what is here binds it to a trainer.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -108,8 +110,23 @@ class PredictiveModule(LightningModule):
         )
 
     def _follow(self) -> None:
-        """Move the average towards the weights: average <- decay·average + (1 - decay)·weight."""
+        """Move the average towards the weights: average <- decay·average + (1 - decay)·weight, with
+        a smaller decay at the start, so that the random weights it began from are forgotten."""
         if self.average is None or self.run.optimiser.ema_decay is None:
             return
+        decay = min(self.run.optimiser.ema_decay, (1 + self.done) / (10 + self.done))
         for name, weight in self.model.named_parameters():
-            self.average[name].lerp_(weight.detach(), 1 - self.run.optimiser.ema_decay)
+            self.average[name].lerp_(weight.detach(), 1 - decay)
+
+    @contextmanager
+    def published(self) -> Iterator[Decoder]:
+        """The decoder with the weights that will be published: the average, if one is kept."""
+        if self.average is None:
+            yield self.model
+            return
+        kept = {name: weight.detach().clone() for name, weight in self.model.named_parameters()}
+        self.model.load_state_dict(self.average)
+        try:
+            yield self.model
+        finally:
+            self.model.load_state_dict(kept)

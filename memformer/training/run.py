@@ -81,7 +81,7 @@ def train(
             ("general", "novels"), (config.general, config.novels), stages, strict=True
         )
     ]
-    books = [_read_from(book, tokenizer, config.validation_tokens) for book in held_out]
+    books = [_held_out(book, tokenizer, config) for book in held_out]
     _describe(config, folder, tokenizer, corpora)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module = PredictiveModule(model.to(device).train(), config, folder / "checkpoint")
@@ -102,16 +102,21 @@ def train(
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is a run of `train` that has ended."""
-    return (folder / "model" / TOKENIZER).is_file()
+    """Whether a folder is a run of `train`, ended or not."""
+    return (folder / "run.json").is_file()
 
 
 def load_run(folder: Path) -> tuple[Decoder, SentencePieceTokenizer]:
     """The decoder of a run, set to evaluation, and its tokenizer.
 
     Raises:
-        UnreadableSave, FileNotFoundError: it is no run that has ended, or is damaged.
+        ValueError: it is no run, or one that has not ended.
+        UnreadableSave: the decoder is damaged.
     """
+    if not is_run(folder):
+        raise ValueError(f"{folder} is no run of `memformer train`: it has no run.json")
+    if not (folder / "model" / TOKENIZER).is_file():
+        raise ValueError(f"{folder} is a run that has not ended: go on with it by --resume")
     return load_model(folder / "model"), SentencePieceTokenizer.load(folder / "model" / TOKENIZER)
 
 
@@ -146,9 +151,11 @@ def _fit(
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.* is deprecated")
         warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
-        trainer.fit(module, datamodule=data)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        try:
+            trainer.fit(module, datamodule=data)
+        except SystemExit:  # what the trainer makes of Ctrl-C
+            console.print(f"interrupted; the last checkpoint holds step {module.saved}: --resume")
+            raise KeyboardInterrupt from None
 
 
 def _claim(config: RunConfig, folder: Path, resume: bool) -> None:
@@ -173,19 +180,20 @@ def _texts(config: RunConfig) -> tuple[list[list[list[Manuscript]]], list[Manusc
         for stage in (config.general, config.novels)
     ]
     held_out = [book for name in config.validation for book in texts_named(name, "validation")]
-    every = {book.id: book for stage in stages for texts in stage for book in texts}
-    check_apart(every.values(), held_out, config.split_by)
+    every = [book for stage in stages for texts in stage for book in texts]
+    check_apart(every, held_out, config.split_by)
     return stages, held_out
 
 
 def _tokenizer(
     config: RunConfig, folder: Path, stages: list[list[list[Manuscript]]]
 ) -> SentencePieceTokenizer:
-    """Trained on the training texts alone; the one in the folder, if a run is resumed."""
+    """Trained on the training texts alone; the one in the folder, if a run is resumed. One that was
+    left by a run that never began is not used: it may be of other texts."""
     path = folder / TOKENIZER
-    if path.is_file():
+    if path.is_file() and (folder / "run.json").is_file():
         return SentencePieceTokenizer.load(path)
-    every = {book.id: book.text for stage in stages for texts in stage for book in texts}
+    every = {book.hash: book.text for stage in stages for texts in stage for book in texts}
     tokenizer = train_tokenizer(every.values(), config.model.vocab_size)
     tokenizer.save(path)
     return tokenizer
@@ -201,8 +209,13 @@ def _corpora(
     ]
 
 
-def _read_from(book: Manuscript, tokenizer: Tokenizer, n_token: int) -> EncodedManuscript:
-    whole = encode(book, tokenizer)
+def _held_out(book: Manuscript, tokenizer: Tokenizer, config: RunConfig) -> EncodedManuscript:
+    whole, n_token = encode(book, tokenizer), config.validation_tokens
+    if len(whole) < config.model.window + 2:
+        raise ValueError(
+            f"held-out manuscript {book.id!r} must have at least window + 2 = "
+            f"{config.model.window + 2} tokens, got {len(whole)}: leave it out"
+        )
     return whole if len(whole) <= n_token else encode(book, tokenizer, n_token)
 
 

@@ -45,12 +45,12 @@ class StepOut(NamedTuple):
 
 def token_loss(logits: Tensor, segment: Segment) -> Tensor:
     """Sum of weight · cross-entropy in nats: logits (B, L, V) -> scalar float32."""
+    # what padding gives means nothing and may be NaN: it takes no part, forward or backward
+    has_target = segment.weight > 0
     nats = nn.functional.cross_entropy(
-        logits.float().flatten(0, 1), segment.targets.flatten(), reduction="none"
+        logits[has_target].float(), segment.targets[has_target], reduction="none"
     )
-    weight = segment.weight.flatten()
-    # what padding gives means nothing and may be NaN, which times 0 is NaN: it is taken out
-    return torch.where(weight > 0, nats * weight, 0).sum()
+    return (nats * segment.weight[has_target]).sum()
 
 
 def read_passage(

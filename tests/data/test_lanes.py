@@ -169,3 +169,10 @@ def test_bad_corpora_are_named():
         Lanes([], n_lane=1, segment_len=1, seed=0)
     with pytest.raises(ValueError, match="weight of 'novels' must be above 0, got 0"):
         Lanes([Corpus("novels", BOOKS, 0.0)], n_lane=1, segment_len=1, seed=0)
+
+
+def test_restoring_over_other_tokens_of_the_same_lengths_is_refused():
+    blank = TokenLists(BOOKS.ids, [np.zeros(n) for n in LENGTHS])
+    other = Lanes([Corpus("novels", blank, 1.0)], n_lane=3, segment_len=8, seed=5)
+    with pytest.raises(ValueError, match="saved with corpora="):
+        other.restore(lanes().to_json())

@@ -8,6 +8,8 @@ import torch
 
 from memformer import Decoder, DecoderState
 from memformer.memory.storage import MANIFEST, SaveFailed, UnreadableSave
+from memformer.model.saved_model import load_model, save_model
+from memformer.model.saved_state import weights_hash
 from tests.model.conftest import lively, read, small_config
 from tests.model.test_state import same, snapshot
 
@@ -123,3 +125,23 @@ def test_view_cannot_be_saved(model, saved):
     state = DecoderState.load(saved, model)
     with pytest.raises(ValueError, match="this state is a view"):
         state.with_shuffled_values().save(saved, model)
+
+
+def test_lanes_with_the_same_pages_load_as_they_were(tokens, tmp_path):
+    model = lively(Decoder(small_config(memory=dict(layers=(1, 2), n_retrieved=5))))
+    state = model.new_state(2)
+    twice = tokens[:1].expand(2, -1)
+    with torch.no_grad():
+        read(model, twice[:, :60], 11, state=state)
+        state.save(tmp_path, model)
+        loaded = DecoderState.load(tmp_path, model)
+        a = read(model, twice[:, 60:], 11, state=state)
+        b = read(model, twice[:, 60:], 11, state=loaded)
+    assert torch.equal(a, b)
+
+
+def test_a_decoder_is_not_overwritten_by_a_state(model, tmp_path):
+    save_model(model, tmp_path)
+    with pytest.raises(ValueError, match="holds a save of kind 'decoder', which one of kind"):
+        model.new_state(1).save(tmp_path, model)
+    assert weights_hash(load_model(tmp_path)) == weights_hash(model)

@@ -11,14 +11,18 @@ import pytest
 import torch
 
 from memformer.config import override, to_json
-from memformer.data.sentencepiece_tokenizer import SentencePieceTokenizer
+from memformer.data.corpora import texts_named
+from memformer.data.sentencepiece_tokenizer import SentencePieceTokenizer, train_tokenizer
+from memformer.evaluation.encoded import encode
 from memformer.memory.storage import SaveFailed
 from memformer.model.saved_model import load_model
 from memformer.model.saved_state import weights_hash
 from memformer.training import callbacks, predictive
 from memformer.training.predictive import PredictiveModule, TrainingDiverged
-from memformer.training.run import train
+from memformer.training.run import load_run, train
 from memformer.training.table import Table
+from memformer.training.validation import validate
+from tests.training.conftest import jsonl, story
 
 
 def rows(path, *without):
@@ -142,6 +146,60 @@ def test_shared_author_and_empty_corpus_are_refused(config, texts, tmp_path):
         train(override(config, {"novels.corpora": ("nowhere",)}), tmp_path / "b")
     with pytest.raises(ValueError, match="vocab_size must be at most"):
         train(override(config, {"model.vocab_size": 30_000}), tmp_path / "c")
+
+
+def test_id_shared_by_two_texts_hides_no_leak(config, tmp_path):
+    texts = [story(i, 30) for i in range(2)]
+    first = jsonl(
+        tmp_path / "a.jsonl", [{"id": "1", "author": "X", "title": "P", "text": texts[0]}]
+    )
+    other = jsonl(
+        tmp_path / "b.jsonl", [{"id": "1", "author": "Y", "title": "Q", "text": texts[1]}]
+    )
+    held = jsonl(tmp_path / "v.jsonl", [{"id": "9", "author": "X", "title": "P", "text": texts[0]}])
+    leaking = override(config, {"novels.corpora": (first, other), "validation": (held,)})
+    with pytest.raises(ValueError, match="(?i)author|same"):
+        train(leaking, tmp_path / "run")
+
+
+def test_tokenizer_of_a_run_that_never_began_is_not_used(config, tmp_path):
+    train_tokenizer([story(5, 50)], 290).save(tmp_path / "run" / "tokenizer.model")
+    short = override(config, {"novels.n_token": 3 * config.step_tokens})
+    folder = train(short, tmp_path / "run")
+    assert SentencePieceTokenizer.load(folder / "tokenizer.model").vocab_size == 300
+
+
+def test_short_held_out_book_is_refused_before_training(config, tmp_path):
+    held = jsonl(tmp_path / "v.jsonl", [{"id": "v", "author": "V", "title": "V", "text": "Ada"}])
+    with pytest.raises(ValueError, match=r"'v' must have at least window \+ 2 = 10 tokens"):
+        train(override(config, {"validation": (held,)}), tmp_path / "run")
+
+
+def test_averaged_weights_are_validated_and_published(config, tmp_path):
+    slow = override(config, {"optimiser.ema_decay": 0.99})
+    folder = train(slow, tmp_path / "run")
+    tokenizer = SentencePieceTokenizer.load(folder / "tokenizer.model")
+    (book,) = texts_named(slow.validation[0], "validation")
+    held = validate(load_model(folder), [encode(book, tokenizer, 40)])
+    written = rows(tmp_path / "run" / "validation.csv")[-2:]
+    assert [float(row["nats"]) for row in written] == [each.nats for each in held]
+
+
+def test_ctrl_c_is_a_keyboard_interrupt(config, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PredictiveModule, "_guard", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run")
+
+
+def test_unfinished_run_and_no_run_are_told_apart(tmp_path):
+    with pytest.raises(ValueError, match="is no run of `memformer train`"):
+        load_run(tmp_path)
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(ValueError, match="a run that has not ended: go on with it by --resume"):
+        load_run(tmp_path)
 
 
 PROGRAM = """

@@ -9,7 +9,7 @@ from memformer.data.lanes import Corpus, Lanes
 from memformer.data.token_files import TokenLists
 from memformer.model.decoder import Decoder
 from memformer.training.optimiser import build_optimiser, parameter_groups, rate_share, set_rate
-from memformer.training.step import read_passage, train_step
+from memformer.training.step import read_passage, token_loss, train_step
 
 CONFIG = DecoderConfig(
     vocab_size=40, n_layer=2, n_head=2, n_kv_head=1, n_embd=16, head_dim=8, mlp_dim=24, window=8,
@@ -50,12 +50,13 @@ def test_loss_is_the_weighted_mean_over_targets(model):
 def test_nan_under_padding_does_no_harm(model):
     segment = segments(8)[-1]
     tokens = torch.zeros(1, 4, dtype=torch.int64)
-    logits = torch.full((1, 4, 5), torch.nan)
-    logits[:, :2] = 0
-    from memformer.training.step import token_loss
-
+    hidden = torch.zeros(1, 4, 5, requires_grad=True)
+    logits = hidden * torch.tensor([1.0, 1.0, torch.nan, torch.nan])[:, None]
     only = segment._replace(targets=tokens, weight=torch.tensor([[1.0, 1.0, 0.0, 0.0]]))
-    assert token_loss(logits, only).item() == pytest.approx(2 * torch.log(torch.tensor(5.0)).item())
+    loss = token_loss(logits, only)
+    loss.backward()
+    assert hidden.grad[:, :2].isfinite().all()
+    assert loss.item() == pytest.approx(2 * torch.log(torch.tensor(5.0)).item())
 
 
 @pytest.mark.parametrize("grad_segments", [1, 3])
