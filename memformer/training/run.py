@@ -103,7 +103,7 @@ def train(
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is a run of `train`, ended or not."""
-    return (folder / "run.json").is_file()
+    return any((folder / name).is_file() for name in ("run.json", f"model/{TOKENIZER}"))
 
 
 def load_run(folder: Path) -> tuple[Decoder, SentencePieceTokenizer]:
@@ -113,10 +113,10 @@ def load_run(folder: Path) -> tuple[Decoder, SentencePieceTokenizer]:
         ValueError: it is no run, or one that has not ended.
         UnreadableSave: the decoder is damaged.
     """
-    if not is_run(folder):
-        raise ValueError(f"{folder} is no run of `memformer train`: it has no run.json")
     if not (folder / "model" / TOKENIZER).is_file():
-        raise ValueError(f"{folder} is a run that has not ended: go on with it by --resume")
+        if (folder / "run.json").is_file():
+            raise ValueError(f"{folder} is a run that has not ended: go on with it by --resume")
+        raise ValueError(f"{folder} is no run of `memformer train`: nothing was trained there")
     return load_model(folder / "model"), SentencePieceTokenizer.load(folder / "model" / TOKENIZER)
 
 

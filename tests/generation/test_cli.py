@@ -100,4 +100,4 @@ def test_error_is_one_line(folder, words, message):
 
 def test_folder_without_a_model_is_named(tmp_path):
     result = run("generate", tmp_path, "--prompt", "a")
-    assert result.exit_code == 1 and "nothing was completely saved here" in result.stderr
+    assert result.exit_code == 1 and "is no run of `memformer train`" in result.stderr
