@@ -49,8 +49,8 @@ from memformer.training.curve import training_chapter
 from memformer.training.run import load_run, train
 
 HELD_OUT = ("woolf-voyage", "huxley-crome", "wells-moreau")
-SMALL = {  # about three minutes of training on two cores
-    "novels.n_token": 480_000,
+SMALL = {  # two to three minutes of training on two cores
+    "novels.n_token": 320_000,
     "precision": "float32",
     "validate_every": 60,
     "checkpoint_every": 120,

@@ -1,10 +1,10 @@
 """Does a small decoder learn to recall facts from prose read long ago?
 
 Four people, twelve facts on them (colour of eyes, trade, home town) in sentences of fifteen forms
-among filler; each is asked later. Three layers of width 64 with a window of 16 tokens; the last
-layer also reads the memory, which has no position. In training a text is one segment, so all keys
-have gradient, and every older pair is attended to; in tests the 32 best are. The loss is on answers
-alone; texts grow from 64 tokens with two people to 256 with four.
+among filler; each is asked later. Three layers of width 64 with a window of 16 tokens; the last two
+also read the memory, which has no position. In training a text is one segment, so all keys have
+gradient, and every older pair is attended to; in tests the 16 best are. The loss is on answers
+alone. Texts grow from 96 tokens, three people and six facts, to 256 and 512 tokens with twelve.
 
 Arms    memory               as above
         memory-off           the same weights, memory switched off when tested
@@ -34,19 +34,28 @@ from memformer.config import DecoderConfig, MemoryConfig, OptimiserConfig
 from memformer.model.decoder import Decoder
 
 WINDOW, N_NAME, N_FACT, N_TEST_LANE = 16, 4, 12, 32
-STAGES = (  # steps, lanes, and the texts read in them
-    (100, 64, dict(n_token=64, n_name=2, n_fact=4, n_ask=1)),
-    (1400, 16, dict(n_token=256, n_name=4, n_fact=10, n_ask=2)),
+STAGES = (  # steps, and the kinds of text read in turn, each with its lanes
+    (1000, (dict(n_lane=16, n_token=96, n_name=3, n_fact=6, n_ask=1),)),
+    (
+        1600,
+        (
+            *(dict(n_lane=8, n_token=256, n_name=4, n_fact=12, n_ask=1),) * 3,
+            dict(n_lane=4, n_token=512, n_name=4, n_fact=12, n_ask=1, gap=300),
+        ),
+    ),
 )
-N_STEP = sum(n for n, _, _ in STAGES)
+N_STEP, CHECK_EVERY = sum(n for n, _ in STAGES), 200
 SEEDS = range(3)
 DISTANCES = (2, 8, 32, 128)  # windows
-N_RETRIEVED = 32  # in tests
+N_RETRIEVED = 16  # in tests
 CONFIG = DecoderConfig(
-    vocab_size=len(VOCABULARY), n_layer=3, n_head=2, n_kv_head=2, n_embd=64, head_dim=32,
-    mlp_dim=128, window=WINDOW, segment_len=64, memory=MemoryConfig(layers=(2,), n_retrieved=512),
+    vocab_size=len(VOCABULARY), n_layer=3, n_head=4, n_kv_head=4, n_embd=64, head_dim=32,
+    mlp_dim=128, window=WINDOW, segment_len=64,
+    memory=MemoryConfig(layers=(1, 2), n_retrieved=1024),
 )  # fmt: skip
-OPTIMISER = OptimiserConfig(learning_rate=3e-3, schedule="trapezoid", warmup_steps=50)
+OPTIMISER = OptimiserConfig(
+    learning_rate=3e-3, schedule="trapezoid", warmup_steps=50, decay_share=0.3
+)
 
 
 def asked_at(distance: int, seed: int) -> Questions:
@@ -70,11 +79,11 @@ def shares(model: Decoder, distance: int, seed: int) -> dict[str, float]:
     return {**found, "n_question": int(near.sum()), "median_windows": float(windows[near].median())}
 
 
-def stage_of(step: int) -> tuple[int, dict[str, int]]:
-    """Lanes and texts of a step."""
-    for n_step, n_lane, text in STAGES:
+def text_of(step: int) -> dict[str, int]:
+    """The kind of text of a step, and how many lanes of it."""
+    for n_step, kinds in STAGES:
         if step < n_step:
-            return n_lane, text
+            return kinds[step % len(kinds)]
         step -= n_step
     raise ValueError("step must be below N_STEP")
 
@@ -86,13 +95,13 @@ def run(seed: int) -> dict[str, Any]:
     as_tested = {"memory.n_retrieved": N_RETRIEVED}
 
     def texts(step: int) -> tuple[list[Any], int]:
-        n_lane, text = stage_of(step)
-        batch = draw(rng, n_lane, **text).batch
+        text = text_of(step)
+        batch = draw(rng, **text).batch
         return segments_of(batch, batch.is_asked.float(), text["n_token"]), 1
 
     curve: list[tuple[int, float]] = []
     for at in training(model, texts, OPTIMISER, N_STEP):
-        if at.step % 100 == 0:
+        if at.step % CHECK_EVERY == 0:
             share = shares(model.reconfigure(as_tested), 8, 1_000 + seed)
             curve.append((at.n_token, share["memory"]))
             print(seed, at.n_token, f"loss {at.loss:.3f}", share, flush=True)

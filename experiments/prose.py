@@ -54,6 +54,10 @@ QUESTIONS = {
     "trade": ("what was the trade of {n} ? {v} .", "how did {n} earn a living ? {v} ."),
     "town": ("where was {n} born ? {v} .", "from which town came {n} ? {v} ."),
 }
+_NAME_FIRST = {
+    relation: tuple(form for form in forms if form.index("{n}") < form.index("{v}"))
+    for relation, forms in FORMS.items()
+}
 _FILLER = (
     "the {adjective} {noun} {verb} {where} the {noun} .",
     "a {noun} {verb} {where} the {adjective} {noun} .",
@@ -89,7 +93,7 @@ class Asked(NamedTuple):
     """One question of a text."""
 
     at: int
-    """Token before the answer."""
+    """Token before the answer, a question mark unless the fact is restated."""
     distance: int
     """Tokens from there back to the end of the last sentence that states the fact."""
     copy_last: float
@@ -117,13 +121,16 @@ def draw(
     n_fact: int,
     n_ask: int,
     gap: int | None = None,
+    restate: float = 0.0,
 ) -> Questions:
     """Texts of `n_fact` facts on `n_name` people, each stated once and asked `n_ask` times.
 
     Statements and questions are scattered among filler over the text; with `gap`, all statements
     stand first, then that many tokens of filler, then the questions. What passes `n_token` is cut.
+    A share `restate` of the questions are statements of the fact in a form whose name stands before
+    the value, so that the value can be known.
     """
-    lanes = [_text(rng, n_token, n_name, n_fact, n_ask, gap) for _ in range(n_lane)]
+    lanes = [_text(rng, n_token, n_name, n_fact, n_ask, gap, restate) for _ in range(n_lane)]
     tokens = torch.tensor([[ID[w] for w in words] for words, _ in lanes])
     distance = torch.zeros(n_lane, n_token, dtype=torch.int64)
     for lane, (_, asked) in enumerate(lanes):
@@ -138,7 +145,13 @@ def draw(
 
 
 def _text(
-    rng: random.Random, n_token: int, n_name: int, n_fact: int, n_ask: int, gap: int | None
+    rng: random.Random,
+    n_token: int,
+    n_name: int,
+    n_fact: int,
+    n_ask: int,
+    gap: int | None,
+    restate: float,
 ) -> tuple[list[str], list[Asked]]:
     names = rng.sample(NAMES, n_name)
     places = [(name, relation) for name in names for relation in VALUES]
@@ -153,8 +166,9 @@ def _text(
             continue
         name, relation, value = facts[fact]
         if fact in stated:
-            sentence = rng.choice(QUESTIONS[relation]).format(n=name, v=value).split()
-            at = len(words) + len(sentence) - 3  # the question mark
+            forms = _NAME_FIRST if rng.random() < restate else QUESTIONS
+            sentence = rng.choice(forms[relation]).format(n=name, v=value).split()
+            at = len(words) + sentence.index(value) - 1
             seen = [facts[i][2] for i in order if facts[i][1] == relation]
             known = [facts[i][2] for i in stated if facts[i][1] == relation]
             copies = float(seen[-1] == value), known.count(value) / len(known)
@@ -178,7 +192,7 @@ def _plan(
 ) -> list[int | None]:
     """Facts in order, each first stated and then asked; None for a filler sentence."""
     every = list(range(len(facts)))
-    n_word = 7  # of a filler sentence, about
+    n_word = 8  # of a filler sentence, on average
     if gap is not None:
         asked = every * n_ask
         rng.shuffle(asked)
