@@ -36,11 +36,12 @@ from memformer.model.decoder import Decoder
 WINDOW, N_NAME, N_FACT, N_TEST_LANE = 16, 4, 12, 32
 STAGES = (  # steps, and the kinds of text read in turn, each with its lanes
     (1000, (dict(n_lane=16, n_token=96, n_name=3, n_fact=6, n_ask=1),)),
+    (600, (dict(n_lane=32, n_token=96, n_name=3, n_fact=6, n_ask=1),)),
     (
-        1600,
+        600,
         (
-            *(dict(n_lane=8, n_token=256, n_name=4, n_fact=12, n_ask=1),) * 3,
-            dict(n_lane=4, n_token=512, n_name=4, n_fact=12, n_ask=1, gap=300),
+            *(dict(n_lane=16, n_token=256, n_name=4, n_fact=12, n_ask=1),) * 3,
+            dict(n_lane=8, n_token=512, n_name=4, n_fact=12, n_ask=1, gap=300),
         ),
     ),
 )
