@@ -13,11 +13,9 @@ from torch import Tensor
 from memformer.data.tokenizer import Tokenizer
 from memformer.generation.prompts import check_length, read_prompts
 from memformer.memory.storage import (
+    complete_save,
     read_manifest,
     read_tensors,
-    referenced,
-    sweep,
-    write_manifest,
     write_tensors,
 )
 from memformer.model.decoder import Decoder
@@ -90,8 +88,7 @@ def save_draft(draft: Draft, folder: Path, model: Decoder, tokenizer: Tokenizer)
         **write_state(folder, draft.state),
         "draft": {"length": draft.length, "tensors": write_tensors(folder, tensors)},
     }
-    write_manifest(folder, manifest)
-    sweep(folder, referenced(manifest))
+    complete_save(folder, manifest)
 
 
 def load_draft(folder: Path, model: Decoder, tokenizer: Tokenizer) -> Draft:

@@ -111,6 +111,16 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     _sync_folder(folder)
 
 
+def complete_save(folder: Path, manifest: dict[str, Any]) -> None:
+    """End a save whose files are written: its manifest, then away with what it does not name.
+
+    Raises:
+        ValueError, SaveFailed: as `write_manifest`; nothing was removed then.
+    """
+    write_manifest(folder, manifest)
+    sweep(folder, referenced(manifest))
+
+
 def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
     """Read the manifest of the last complete save.
 
@@ -175,8 +185,7 @@ def save_memory(memory: PagedMemory, folder: Path) -> None:
         SaveFailed: the disk is full or cannot be written; the last complete save is untouched.
     """
     manifest = {"kind": "memory", "memory": write_pages(folder, memory)}
-    write_manifest(folder, manifest)
-    sweep(folder, referenced(manifest))
+    complete_save(folder, manifest)
 
 
 def load_memory(folder: Path, device: torch.device | str = "cpu") -> PagedMemory:

@@ -7,11 +7,9 @@ import torch
 from memformer.config import DecoderConfig, from_json, to_json
 from memformer.memory.storage import (
     UnreadableSave,
+    complete_save,
     read_manifest,
     read_tensors,
-    referenced,
-    sweep,
-    write_manifest,
     write_tensors,
 )
 from memformer.model.decoder import Decoder
@@ -31,8 +29,7 @@ def save_model(model: Decoder, folder: Path) -> None:
         "config": to_json(model.config),
         "weights": write_tensors(folder, weights),
     }
-    write_manifest(folder, manifest)
-    sweep(folder, referenced(manifest))
+    complete_save(folder, manifest)
 
 
 def load_model(folder: Path, device: torch.device | str = "cpu") -> Decoder:

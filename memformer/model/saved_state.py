@@ -14,12 +14,10 @@ from memformer.config import DecoderConfig, differences, from_json, to_json
 from memformer.data.tokenizer import Tokenizer
 from memformer.memory.storage import (
     UnreadableSave,
+    complete_save,
     read_manifest,
     read_pages,
     read_tensors,
-    referenced,
-    sweep,
-    write_manifest,
     write_pages,
     write_tensors,
 )
@@ -57,8 +55,7 @@ def save_state(
         "tokenizer": None if tokenizer is None else tokenizer.hash,
         **write_state(folder, state),
     }
-    write_manifest(folder, manifest)
-    sweep(folder, referenced(manifest))
+    complete_save(folder, manifest)
 
 
 def write_state(folder: Path, state: DecoderState) -> dict[str, Any]:

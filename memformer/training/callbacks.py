@@ -41,7 +41,7 @@ class Log(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         """Write the step that was just made."""
         module: PredictiveModule = pl_module
-        assert module.last is not None and module.batch is not None
+        assert module.last is not None
         out = module.last
         self.tokens += out.n_token
         row: dict[str, Any] = {
@@ -52,14 +52,11 @@ class Log(Callback):
             "rate": module.optimiser.param_groups[0]["lr"],
             "grad_norm": out.grad_norm,
         }
-        if out.last.retrieved is not None:
-            segment = module.batch.passages[-1][-1]
-            n = module.run.grad_segments * module.run.accumulate
-            uses = list(memory_use.memory_use(module.model, out.last, segment, n))
-            row["memory_mass"] = memory_use.mean_mass(uses)
-            row["memory_heads"] = memory_use.share_of_heads(uses)
-            for use in uses:
-                self.memory.append({"step": module.done, **use._asdict()})
+        if module.uses:
+            row["memory_mass"] = memory_use.mean_mass(module.uses)
+            row["memory_heads"] = memory_use.share_of_heads(module.uses)
+        for use in module.uses:
+            self.memory.append({"step": module.done, **use._asdict()})
         self.metrics.append(row)
         for logger in trainer.loggers:
             numbers = {name: value for name, value in row.items() if name != "step"}
@@ -147,12 +144,8 @@ class Bar(Callback):
         self.at = now
         is_first = self.smooth != self.smooth
         self.smooth = out.loss if is_first else 0.95 * self.smooth + 0.05 * out.loss
-        if out.last.retrieved is not None:
-            segment = pl_module.batch.passages[-1][-1]
-            mass = memory_use.mean_mass(
-                list(memory_use.memory_use(pl_module.model, out.last, segment, 1))
-            )
-            self.mass = f"  memory {mass:.2f}"
+        if pl_module.uses:
+            self.mass = f"  memory {memory_use.mean_mass(pl_module.uses):.2f}"
         words = f"{self.rate:,.0f} tokens/s  loss {self.smooth:.3f}{self.mass}"
         self.bars.update(self.task, completed=pl_module.done, words=words)
 

@@ -13,11 +13,9 @@ from torch import Tensor
 
 from memformer.config import RunConfig, differences, to_json
 from memformer.memory.storage import (
+    complete_save,
     read_manifest,
     read_tensors,
-    referenced,
-    sweep,
-    write_manifest,
     write_tensors,
 )
 from memformer.model.decoder import Decoder
@@ -75,8 +73,7 @@ def save_checkpoint(
         "random": write_tensors(folder, random_state()),
         "state": write_state(folder, state),
     }
-    write_manifest(folder, manifest)
-    sweep(folder, referenced(manifest))
+    complete_save(folder, manifest)
 
 
 def load_checkpoint(

@@ -17,6 +17,7 @@ from memformer.model.decoder import Decoder
 from memformer.model.state import DecoderState
 from memformer.training.checkpoint import Progress, set_random
 from memformer.training.datamodule import StepBatch
+from memformer.training.memory_use import MemoryUse, memory_use
 from memformer.training.optimiser import build_optimiser, rate_share, set_rate
 from memformer.training.step import StepOut, train_step
 
@@ -49,7 +50,8 @@ class PredictiveModule(LightningModule):
         """Steps done, and those that the last checkpoint holds."""
         self.where: dict[str, Any] = {}
         self.last: StepOut | None = None
-        self.batch: StepBatch | None = None
+        self.uses: list[MemoryUse] = []
+        """How each head used the memory in the last step; empty if it was not looked at."""
         self._random: dict[str, Tensor] | None = None
 
     def resume(self, progress: Progress) -> None:
@@ -96,7 +98,10 @@ class PredictiveModule(LightningModule):
         )
         self._guard(out)
         self._follow()
-        self.last, self.batch, self.where = out, batch, batch.where
+        self.last, self.where, self.uses = out, batch.where, []
+        if out.last.retrieved is not None:
+            n = self.run.grad_segments * self.run.accumulate
+            self.uses = list(memory_use(self.model, out.last, batch.passages[-1][-1], n))
         self.done += 1
 
     def _guard(self, out: StepOut) -> None:
