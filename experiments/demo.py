@@ -43,10 +43,11 @@ from memformer.evaluation.run import evaluate
 from memformer.generation.prompts import read_prompts
 from memformer.generation.sample import sample
 from memformer.generation.text import write_text
+from memformer.interop.run import load_run
 from memformer.interop.transformers import load_llama
 from memformer.model.decoder import Decoder
 from memformer.training.curve import training_chapter
-from memformer.training.run import load_run, train
+from memformer.training.run import train
 
 HELD_OUT = ("woolf-voyage", "huxley-crome", "wells-moreau")
 SMALL = {  # two to three minutes of training on two cores

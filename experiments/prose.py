@@ -112,6 +112,19 @@ class Questions(NamedTuple):
     """(n,)"""
 
 
+class _Kind(NamedTuple):
+    """The arguments of `draw` that a text depends on."""
+
+    n_token: int
+    n_name: int
+    n_fact: int
+    n_ask: int
+    gap: int | None
+    restate: float
+    n_relation: int
+    n_form: int
+
+
 def draw(
     rng: random.Random,
     n_lane: int,
@@ -122,15 +135,19 @@ def draw(
     n_ask: int,
     gap: int | None = None,
     restate: float = 0.0,
+    n_relation: int = len(VALUES),
+    n_form: int = 5,
 ) -> Questions:
     """Texts of `n_fact` facts on `n_name` people, each stated once and asked `n_ask` times.
 
     Statements and questions are scattered among filler over the text; with `gap`, all statements
     stand first, then that many tokens of filler, then the questions. What passes `n_token` is cut.
     A share `restate` of the questions are statements of the fact in a form whose name stands before
-    the value, so that the value can be known.
+    the value, so that the value can be known. A text has `n_relation` of the relations, and states
+    each in the first `n_form` of its forms.
     """
-    lanes = [_text(rng, n_token, n_name, n_fact, n_ask, gap, restate) for _ in range(n_lane)]
+    kind = _Kind(n_token, n_name, n_fact, n_ask, gap, restate, n_relation, n_form)
+    lanes = [_text(rng, kind) for _ in range(n_lane)]
     tokens = torch.tensor([[ID[w] for w in words] for words, _ in lanes])
     distance = torch.zeros(n_lane, n_token, dtype=torch.int64)
     for lane, (_, asked) in enumerate(lanes):
@@ -144,29 +161,22 @@ def draw(
     )
 
 
-def _text(
-    rng: random.Random,
-    n_token: int,
-    n_name: int,
-    n_fact: int,
-    n_ask: int,
-    gap: int | None,
-    restate: float,
-) -> tuple[list[str], list[Asked]]:
-    names = rng.sample(NAMES, n_name)
-    places = [(name, relation) for name in names for relation in VALUES]
-    facts = [(*place, rng.choice(VALUES[place[1]])) for place in rng.sample(places, n_fact)]
+def _text(rng: random.Random, kind: _Kind) -> tuple[list[str], list[Asked]]:
+    names = rng.sample(NAMES, kind.n_name)
+    relations = rng.sample(list(VALUES), kind.n_relation)
+    places = [(name, relation) for name in names for relation in relations]
+    facts = [(*place, rng.choice(VALUES[place[1]])) for place in rng.sample(places, kind.n_fact)]
     words: list[str] = []
     asked: list[Asked] = []
     stated: dict[int, int] = {}  # fact: end of the last sentence that states it
     order: list[int] = []
-    for fact in _plan(rng, facts, n_token, n_ask, gap):
+    for fact in _plan(rng, kind):
         if fact is None:
             words += _filler(rng, names)
             continue
         name, relation, value = facts[fact]
         if fact in stated:
-            forms = _NAME_FIRST if rng.random() < restate else QUESTIONS
+            forms = _NAME_FIRST if rng.random() < kind.restate else QUESTIONS
             sentence = rng.choice(forms[relation]).format(n=name, v=value).split()
             at = len(words) + sentence.index(value) - 1
             seen = [facts[i][2] for i in order if facts[i][1] == relation]
@@ -174,31 +184,27 @@ def _text(
             copies = float(seen[-1] == value), known.count(value) / len(known)
             asked.append(Asked(at, at - stated[fact], *copies))
         else:
-            sentence = rng.choice(FORMS[relation]).format(n=name, v=value).split()
+            form = rng.choice(FORMS[relation][: kind.n_form])
+            sentence = form.format(n=name, v=value).split()
         words += sentence
         stated[fact] = len(words) - 1
         order.append(fact)
-    while len(words) <= n_token:
+    while len(words) <= kind.n_token:
         words += _filler(rng, names)
-    return words[: n_token + 1], [each for each in asked if each.at < n_token]
+    return words[: kind.n_token + 1], [each for each in asked if each.at < kind.n_token]
 
 
-def _plan(
-    rng: random.Random,
-    facts: list[tuple[str, str, str]],
-    n_token: int,
-    n_ask: int,
-    gap: int | None,
-) -> list[int | None]:
+def _plan(rng: random.Random, kind: _Kind) -> list[int | None]:
     """Facts in order, each first stated and then asked; None for a filler sentence."""
-    every = list(range(len(facts)))
-    n_word = 8  # of a filler sentence, on average
-    if gap is not None:
-        asked = every * n_ask
+    every = list(range(kind.n_fact))
+    n_word = 8  # of any sentence, on average
+    if kind.gap is not None:
+        asked = every * kind.n_ask
         rng.shuffle(asked)
-        return [*every, *[None] * (gap // n_word), *asked]
-    n_filler = max(0, (n_token - 8 * len(facts) * (1 + n_ask)) // n_word)
-    plan: list[int | None] = [*every * (1 + n_ask), *[None] * n_filler]
+        return [*every, *[None] * (kind.gap // n_word), *asked]
+    n_sentence = kind.n_fact * (1 + kind.n_ask)
+    n_filler = max(0, kind.n_token // n_word - n_sentence)
+    plan: list[int | None] = [*every * (1 + kind.n_ask), *[None] * n_filler]
     rng.shuffle(plan)
     return plan
 

@@ -114,11 +114,13 @@ def train_decoder(
     ] = False,
 ) -> None:
     """Train a decoder on novels; an interrupted run goes on with --resume."""
+    from memformer.interop.run import start_of
     from memformer.training.experiment import read_base, set_fields
     from memformer.training.run import train
 
     changes = [*(set_ or []), *([] if seed is None else [f"seed={seed}"])]
-    model = train(set_fields(read_base(file), changes), out, resume=resume)
+    config = set_fields(read_base(file), changes)
+    model = train(config, out, resume=resume, start=start_of(config))
     typer.echo(f"decoder: {model}; rows: {out / 'metrics.csv'}, {out / 'validation.csv'}")
 
 
@@ -158,8 +160,7 @@ def evaluate_model(
     from memformer.evaluation.encoded import pick
     from memformer.evaluation.progress import reading_bars
     from memformer.evaluation.run import evaluate
-    from memformer.interop.transformers import load_llama
-    from memformer.training.run import is_run, load_run
+    from memformer.interop.run import is_run, load_run
 
     manuscripts = pick(read_texts(texts), book or [])
     tokenizer: Tokenizer
@@ -172,6 +173,8 @@ def evaluate_model(
         arms = trained_arms(decoder.config, controls=controls)
     else:
         window, sinks = 256 if window is None else window, 4 if sinks is None else sinks
+        from memformer.interop.transformers import load_llama
+
         decoder, tokenizer = load_llama(model, window=window, n_sink=sinks)
         arms = usual_arms(
             window=window,
@@ -241,7 +244,7 @@ def generate(
     from memformer.generation.draft import load_draft, new_draft, save_draft
     from memformer.generation.prompts import prompt_text
     from memformer.generation.write import write_words
-    from memformer.training.run import load_run
+    from memformer.interop.run import load_run
 
     config = SamplingConfig(
         repetition_penalty=repetition_penalty,

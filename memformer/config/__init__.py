@@ -6,11 +6,12 @@ A rule between fields is checked when a config is made, before a long job starts
 from memformer.config.changes import differences, from_json, override, to_json
 from memformer.config.model import DecoderConfig, FractionConfig, MemoryConfig
 from memformer.config.sampling import SamplingConfig
-from memformer.config.training import OptimiserConfig, RunConfig, StageConfig
+from memformer.config.training import LowRankConfig, OptimiserConfig, RunConfig, StageConfig
 
 __all__ = [
     "DecoderConfig",
     "FractionConfig",
+    "LowRankConfig",
     "MemoryConfig",
     "OptimiserConfig",
     "RunConfig",

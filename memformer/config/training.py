@@ -78,11 +78,37 @@ class StageConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LowRankConfig:
+    """Low-rank changes of matrices are trained instead of the weights (LoRA, Hu et al. 2021,
+    arXiv:2106.09685). What carries the memory's gates and the fraction is trained as it is."""
+
+    rank: int = 0
+    """Of each change, the r of the paper; 0 trains all weights themselves."""
+    scale: float = 2.0
+    """Factor of a change, α / r of the paper."""
+    of: tuple[str, ...] = ("q", "k", "v", "o")
+    """Matrices that are changed in every block: of attention `q`, `k`, `v`, `o`, of the
+    feed-forward layer `gate`, `up`, `down`."""
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 0, "rank")
+        check_real(self, 0, 1000, "scale")
+        known = ("q", "k", "v", "o", "gate", "up", "down")
+        if not self.of or not set(self.of) <= set(known):
+            raise ValueError(f"of must name some of {', '.join(known)}, got {self.of}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """A training run: everything that decides what comes out of it."""
 
     model: DecoderConfig
     """The decoder; `vocab_size` is also that of the tokenizer to train."""
+    start: str = ""
+    """What to begin from, with its tokenizer: `smollm2`, a GGUF file, a folder of a Llama-family
+    checkpoint, or a run; its sizes must be those of `model`. Empty for new weights."""
+    low_rank: LowRankConfig = field(default_factory=LowRankConfig)
+    """Whether low-rank changes are trained instead of all weights."""
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     """How weights move."""
     general: StageConfig = field(default_factory=StageConfig)
@@ -123,6 +149,10 @@ class RunConfig:
         check_at_least(self, 1, "n_lane", "grad_segments", "accumulate", "watch_every")
         check_at_least(self, 1, "validate_every", "validation_tokens", "checkpoint_every")
         check_at_least(self, 0, "seed")
+        if self.low_rank.rank and not self.start:
+            raise ValueError(
+                f"low_rank.rank={self.low_rank.rank} changes a trained decoder: name it by start"
+            )
         if self.seed >= 1 << 63:
             raise ValueError(f"seed must be below 2^63, got {self.seed}")
         if self.validation_tokens < self.model.window + 2:

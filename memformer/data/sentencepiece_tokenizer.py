@@ -15,6 +15,9 @@ import sentencepiece
 
 from memformer.data.tokenizer import Encoding
 
+FILE = "tokenizer.model"
+"""In a folder of a run."""
+
 _LEAST = 3 + 256  # unknown, begin, end, and the bytes
 _LONGEST = 4000  # characters of a piece of text to train on; longer ones SentencePiece drops
 _SIGN = "\u2581"  # SentencePiece's own for a space: in a text it is written as its three bytes
@@ -82,6 +85,10 @@ class SentencePieceTokenizer:
             raise OSError(error.errno, reason, str(path)) from error
         finally:
             temporary.unlink(missing_ok=True)
+
+    def save_in(self, folder: Path) -> None:
+        """Write `tokenizer.model` into a folder, as `save` does."""
+        self.save(folder / FILE)
 
     @classmethod
     def load(cls, path: Path) -> "SentencePieceTokenizer":

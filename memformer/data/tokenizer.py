@@ -1,6 +1,7 @@
 """What the library asks of a tokenizer; wrappers live where their library may be imported."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 
@@ -29,3 +30,6 @@ class Tokenizer(Protocol):
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of some tokens."""
+
+    def save_in(self, folder: Path) -> None:
+        """Write its files into a folder, which is made if missing."""

@@ -12,6 +12,7 @@ from memformer.config import DecoderConfig, override
 
 Attention = Literal["full", "full_clamped", "window", "window_sinks"]
 Memory = Literal["on", "off", "shuffled", "other_book"]
+Fraction = Literal["true", "shuffled", "unknown"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +28,18 @@ class Arm:
     memory: Memory = "off"
     """`on`; `off`; `shuffled`: what is found by one key gives the value of another pair;
     `other_book`: the memory is that of another manuscript read in step. Not with `full`."""
+    fraction: Fraction = "true"
+    """Of the novel, as the model is told it: `true`; `shuffled`: stretches of 256 tokens have
+    traded places; `unknown`: never told."""
     overrides: dict[str, Any] = field(default_factory=dict)
     """Dotted changes to the model's config, applied last."""
 
     def __post_init__(self) -> None:
-        for name, known in (("attention", get_args(Attention)), ("memory", get_args(Memory))):
+        for name, known in (
+            ("attention", get_args(Attention)),
+            ("memory", get_args(Memory)),
+            ("fraction", get_args(Fraction)),
+        ):
             if getattr(self, name) not in known:
                 raise ValueError(
                     f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}"
@@ -105,6 +113,11 @@ def config_of(arm: Arm, base: DecoderConfig, n_tokens: int) -> DecoderConfig:
             f"arm {arm.name!r}: full attention needs memory.layers='all' and memory.n_retrieved >= "
             f"{n_tokens} tokens, got {config.memory.layers!r} and {config.memory.n_retrieved}"
         )
+    if arm.fraction != "true" and config.fraction.kind == "none":
+        raise ValueError(
+            f"arm {arm.name!r}: fraction={arm.fraction!r} needs a model that is told the fraction "
+            "of the novel, this one has fraction.kind='none'"
+        )
     if arm.attention == "window_sinks" and config.n_sink == 0:
         raise ValueError(
             f"arm {arm.name!r}: attention='window_sinks' needs n_sink of at least 1, got 0: "
@@ -173,11 +186,13 @@ def usual_arms(
 def trained_arms(config: DecoderConfig, *, controls: bool = False) -> list[Arm]:
     """The set for a decoder that was trained here: as trained, memory off, and its controls.
 
-    Nothing but the memory changes from arm to arm. The first is the baseline.
+    Nothing but the memory, or the fraction of the novel, changes from arm to arm. The first is the
+    baseline.
 
     Returns:
-        In the order memory-off, memory (, memory-shuffled, memory-other-book); without memory
-        layers only the first.
+        In the order memory-off, memory (, memory-shuffled, memory-other-book), without memory
+        layers only the first; with a fraction and controls also fraction-shuffled and
+        fraction-unknown, read with the memory if there is one.
     """
     attention: Attention = "window_sinks" if config.n_sink else "window"
     arms = [Arm(name="memory-off", attention=attention)]
@@ -186,4 +201,11 @@ def trained_arms(config: DecoderConfig, *, controls: bool = False) -> list[Arm]:
     if config.memory_layers and controls:
         arms.append(Arm(name="memory-shuffled", attention=attention, memory="shuffled"))
         arms.append(Arm(name="memory-other-book", attention=attention, memory="other_book"))
+    if config.fraction.kind != "none" and controls:
+        memory: Memory = "on" if config.memory_layers else "off"
+        told: tuple[Fraction, ...] = ("shuffled", "unknown")
+        arms += [
+            Arm(name=f"fraction-{each}", attention=attention, memory=memory, fraction=each)
+            for each in told
+        ]
     return arms

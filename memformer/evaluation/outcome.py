@@ -26,7 +26,7 @@ class Outcome:
         rival: the fairest of them: clamped if there is one; None without any.
         remembering: arms with memory on, the most pairs first.
         lead: the first of them; None without any.
-        controls: arms with a falsified memory.
+        controls: arms with a falsified memory, or a fraction of the novel that is not the true one.
         gaining: all but the baseline, rivals first, then memory, controls, the rest.
 
     Raises:
@@ -49,14 +49,13 @@ class Outcome:
         self.rivals: list[str] = list(self.result["settings"]["rivals"])
         clamped = [a for a in self.rivals if self.arms[a]["attention"] == "full_clamped"]
         self.rival: str | None = next(iter([*clamped, *self.rivals]), None)
+        self.controls = [name for name, arm in self.arms.items() if _is_control(arm)]
         on = [name for name, arm in self.arms.items() if arm["memory"] == "on"]
+        on = [name for name in on if name not in self.controls]
         self.remembering = sorted(
             (arm for arm in on if arm != self.baseline), key=lambda a: -self._n_retrieved(a)
         )
         self.lead: str | None = next(iter(self.remembering), None)
-        self.controls = [
-            name for name, arm in self.arms.items() if arm["memory"] in ("shuffled", "other_book")
-        ]
         known = [*self.rivals, *self.remembering, *self.controls]
         rest = [arm for arm in self.arms if arm not in known and arm != self.baseline]
         self.gaining = [*known, *rest]
@@ -87,6 +86,9 @@ class Outcome:
         """What the arm is, in words."""
         facts, config = self.arms[arm], self.config(arm)
         local = "window + sinks" if facts["attention"] == "window_sinks" else "window"
+        told = facts.get("fraction", "true")  # results of before have no such field
+        if told != "true":
+            return f"fraction {told}"
         match facts["memory"]:
             case "off" if facts["attention"] == "full":
                 return "full attention"
@@ -131,3 +133,7 @@ class Outcome:
     def _n_retrieved(self, arm: str) -> int:
         n: int = self.arms[arm]["config"]["memory"]["n_retrieved"]
         return n
+
+
+def _is_control(arm: dict[str, Any]) -> bool:
+    return arm["memory"] in ("shuffled", "other_book") or arm.get("fraction", "true") != "true"

@@ -55,6 +55,8 @@ def colour_of(outcome: Outcome, arm: str) -> str:
     """An arm has one colour in all plots."""
     attention, memory = outcome.arms[arm]["attention"], outcome.arms[arm]["memory"]
     match memory:
+        case _ if (told := outcome.arms[arm].get("fraction", "true")) != "true":
+            return {"shuffled": "#8c6d31", "unknown": "#c2a878"}[told]
         case "on":
             return _MEMORY[min(outcome.remembering.index(arm), len(_MEMORY) - 1)]
         case "shuffled":

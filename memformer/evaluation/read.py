@@ -11,11 +11,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from memformer.evaluation.arms import Arm, changes_of, config_of
+from memformer.evaluation.arms import Arm, Fraction, changes_of, config_of
 from memformer.evaluation.encoded import EncodedManuscript
 from memformer.evaluation.retrievals import Retrievals, join, reduce
 from memformer.model.decoder import Decoder
 from memformer.model.state import DecoderState
+
+STRETCH = 256
+"""Tokens that trade their fraction of the novel together, when it is shuffled."""
 
 Progress = Callable[[int], None]
 """Called with the number of tokens read so far."""
@@ -50,7 +53,8 @@ def read(
     """Read a manuscript under an arm, in segments of the config's `segment_len`.
 
     The model predicts each token from those before it, in inference mode; logits are turned into
-    losses in float32. A config with a fraction gets u = (t + 0.5) / T, T the whole manuscript.
+    losses in float32. A config with a fraction gets u = (t + 0.5) / T, T the whole manuscript,
+    unless the arm says otherwise.
 
     Args:
         model: weights; the arm's config is laid over the model's by `reconfigure`.
@@ -71,7 +75,8 @@ def read(
         other = _checked_other(other, manuscript, config.vocab_size, arm)
     reader = model.reconfigure(changes_of(arm, len(manuscript)))
     device = next(model.parameters()).device
-    has_fraction = config.fraction.kind != "none"
+    u = _fraction(manuscript, arm.fraction) if config.fraction.kind != "none" else None
+    other_u = None if other is None or u is None else _fraction(other, "true")
     nats = np.empty(len(manuscript) - 1, dtype=np.float32)
     kept: list[Retrievals] = []
     started = time.perf_counter()
@@ -84,7 +89,7 @@ def read(
             out = reader(
                 _tokens(manuscript, start, stop, device),
                 _view(state, arm, rival),
-                fraction=_fraction(manuscript, start, stop, device) if has_fraction else None,
+                fraction=None if u is None else u[:, start:stop].to(device),
                 want_retrieved=bool(keep),
             )
             _put_nats(nats, out.logits[0], manuscript.ids, start)
@@ -97,7 +102,7 @@ def read(
                     reader(
                         _tokens(other, start, stop, device),
                         rival,
-                        fraction=_fraction(other, start, stop, device) if has_fraction else None,
+                        fraction=None if other_u is None else other_u[:, start:stop].to(device),
                     )
                 )
             if progress is not None:
@@ -135,9 +140,18 @@ def _tokens(manuscript: EncodedManuscript, start: int, stop: int, device: torch.
     return torch.from_numpy(manuscript.ids[start:stop])[None].to(device)  # (1, L)
 
 
-def _fraction(manuscript: EncodedManuscript, start: int, stop: int, device: torch.device) -> Tensor:
-    u = (torch.arange(start, stop, dtype=torch.float64) + 0.5) / manuscript.n_total
-    return u.float()[None].to(device)  # (1, L)
+def _fraction(manuscript: EncodedManuscript, told: Fraction) -> Tensor:
+    """(1, n) of the novel, as an arm is told it."""
+    t = torch.arange(len(manuscript))
+    if told == "unknown":
+        return torch.full((1, len(t)), torch.nan)
+    if told == "shuffled":  # over the whole novel, of which a part is read
+        n_stretch = -(-manuscript.n_total // STRETCH)
+        draw = torch.Generator().manual_seed(int.from_bytes(manuscript.id.encode()[-7:]))
+        places = torch.randperm(n_stretch, generator=draw)
+        t = places[t // STRETCH] * STRETCH + t % STRETCH
+    u = (t.double() + 0.5) / manuscript.n_total
+    return u.clamp(max=1).float()[None]
 
 
 def _overlap(each: range, start: int, stop: int) -> range:

@@ -146,6 +146,7 @@ def _settings_of(
         "n_total": book.n_total,
         "attention": arm.attention,
         "memory": arm.memory,
+        "fraction": arm.fraction,
         "config": _listed(to_json(config)),
         "other_book": _identity(other) if arm.memory == "other_book" else None,
     }
@@ -242,6 +243,7 @@ def _result(
                 "name": arm.name,
                 "attention": arm.attention,
                 "memory": arm.memory,
+                "fraction": arm.fraction,
                 "overrides": arm.overrides,
                 "config": to_json(config_of(arm, model.config, len(books[0]))),
             }

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memformer.data.tokenizer import Encoding
@@ -39,3 +40,23 @@ class HFTokenizer:
         """The text of some ids, special tokens included."""
         text: str = self.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False)
         return text
+
+    def save_in(self, folder: Path) -> None:
+        """Write `tokenizer.json` and what belongs to it into a folder."""
+        self.tokenizer.save_pretrained(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> "HFTokenizer":
+        """Read what `save_in` wrote. No hub is asked.
+
+        Raises:
+            ImportError: `transformers` is not here.
+        """
+        try:
+            from transformers import AutoTokenizer
+        except ImportError as error:
+            raise ImportError(
+                f"{folder} has a tokenizer of transformers, which needs the extra 'hf' ({error}): "
+                "pip install 'memformer-lm[hf]'"
+            ) from None
+        return cls(AutoTokenizer.from_pretrained(folder, local_files_only=True))

@@ -12,6 +12,11 @@ _GATES = (".attention.gate", ".attention.tanh_gate", ".fraction_bias.weight", ".
 _APART = ("embedding", "conv", "fraction", "film")
 
 
+def is_gate(name: str) -> bool:
+    """Whether a parameter of the decoder is a gate, a query scale or a read-time bias."""
+    return name.endswith(_GATES)
+
+
 def parameter_groups(model: nn.Module, config: OptimiserConfig) -> list[dict[str, Any]]:
     """Matrices, which decay; gates and scales, with a rate of their own; all others.
 
@@ -25,7 +30,7 @@ def parameter_groups(model: nn.Module, config: OptimiserConfig) -> list[dict[str
     for name, weight in model.named_parameters():
         if not weight.requires_grad:
             continue
-        if name.endswith(_GATES):
+        if is_gate(name):
             gates.append(weight)
         elif weight.dim() >= 2 and not any(part in name for part in _APART):
             matrices.append(weight)

@@ -17,6 +17,7 @@ from memformer.model.decoder import Decoder
 from memformer.model.state import DecoderState
 from memformer.training.checkpoint import Progress, set_random
 from memformer.training.datamodule import StepBatch
+from memformer.training.low_rank import add_low_rank, merged
 from memformer.training.memory_use import MemoryUse, memory_use
 from memformer.training.optimiser import build_optimiser, rate_share, set_rate
 from memformer.training.step import StepOut, train_step
@@ -39,6 +40,8 @@ class PredictiveModule(LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.model, self.run, self.checkpoints = model, config, checkpoints
+        if config.low_rank.rank:
+            add_low_rank(model, config.low_rank)
         self.optimiser = build_optimiser(model, config.optimiser)
         self.average: dict[str, Tensor] | None = None
         if config.optimiser.ema_decay is not None:
@@ -125,13 +128,14 @@ class PredictiveModule(LightningModule):
 
     @contextmanager
     def published(self) -> Iterator[Decoder]:
-        """The decoder with the weights that will be published: the average, if one is kept."""
+        """The decoder that will be published: with averaged weights, if an average is kept, and
+        low-rank changes added in."""
         if self.average is None:
-            yield self.model
+            yield merged(self.model)
             return
         kept = {name: weight.detach().clone() for name, weight in self.model.named_parameters()}
         self.model.load_state_dict(self.average)
         try:
-            yield self.model
+            yield merged(self.model)
         finally:
             self.model.load_state_dict(kept)

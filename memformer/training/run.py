@@ -24,19 +24,18 @@ from memformer.config import RunConfig, StageConfig, differences, to_json
 from memformer.data.corpora import check_apart, texts_named
 from memformer.data.lanes import Corpus
 from memformer.data.manuscripts import Manuscript
-from memformer.data.sentencepiece_tokenizer import SentencePieceTokenizer, train_tokenizer
+from memformer.data.sentencepiece_tokenizer import FILE, SentencePieceTokenizer, train_tokenizer
 from memformer.data.token_files import write_tokens
 from memformer.data.tokenizer import Tokenizer
 from memformer.evaluation.encoded import EncodedManuscript, encode
 from memformer.evaluation.machine import describe
 from memformer.model.decoder import Decoder
-from memformer.model.saved_model import load_model, save_model
+from memformer.model.saved_model import save_model
 from memformer.training.callbacks import Bar, Checkpoint, Log, Validate
 from memformer.training.checkpoint import load_checkpoint
 from memformer.training.datamodule import NovelsData
 from memformer.training.predictive import PredictiveModule
 
-TOKENIZER = "tokenizer.model"
 _log = logging.getLogger(__name__)
 
 
@@ -54,8 +53,8 @@ def train(
         config: everything that decides what comes out.
         folder: of the run, made if missing.
         resume: go on from the folder's last checkpoint, or from the beginning if it has none yet.
-        start: a decoder to begin from and its tokenizer, instead of new ones; its config must be
-            `config.model`. It is trained in place.
+        start: a decoder to begin from and its tokenizer, instead of new ones: what
+            `interop.run.start_of` gives for `config.start`. It is trained in place.
         console: for the bar and a few lines; stderr by default.
 
     Returns:
@@ -63,18 +62,18 @@ def train(
 
     Raises:
         ValueError: the folder holds another run, texts that are empty or shared between training
-            and validation, a vocabulary that does not fit them.
+            and validation, a vocabulary that does not fit them, a start that is missing or of
+            another config.
         TrainingDiverged: the loss is not finite any more.
         SaveFailed: the disk is full.
     """
     console = Console(stderr=True) if console is None else console
+    _check_start(config, start)
     _claim(config, folder, resume)
     torch.manual_seed(config.seed)
     stages, held_out = _texts(config)
     tokenizer = _tokenizer(config, folder, stages) if start is None else start[1]
     model = Decoder(config.model) if start is None else start[0]
-    if model.config != config.model:
-        raise ValueError("start: the decoder's config must be config.model; reconfigure it first")
     corpora = [
         _corpora(stage, texts, folder / "tokens" / name, tokenizer)
         for name, stage, texts in zip(
@@ -99,25 +98,6 @@ def train(
     if module.done < config.n_step:
         _fit(module, corpora, books, folder, tokenizer, console)
     return _publish(module, tokenizer, folder)
-
-
-def is_run(folder: Path) -> bool:
-    """Whether a folder is a run of `train`, ended or not."""
-    return any((folder / name).is_file() for name in ("run.json", f"model/{TOKENIZER}"))
-
-
-def load_run(folder: Path) -> tuple[Decoder, SentencePieceTokenizer]:
-    """The decoder of a run, set to evaluation, and its tokenizer.
-
-    Raises:
-        ValueError: it is no run, or one that has not ended.
-        UnreadableSave: the decoder is damaged.
-    """
-    if not (folder / "model" / TOKENIZER).is_file():
-        if (folder / "run.json").is_file():
-            raise ValueError(f"{folder} is a run that has not ended: go on with it by --resume")
-        raise ValueError(f"{folder} is no run of `memformer train`: nothing was trained there")
-    return load_model(folder / "model"), SentencePieceTokenizer.load(folder / "model" / TOKENIZER)
 
 
 def _fit(
@@ -158,6 +138,21 @@ def _fit(
             raise KeyboardInterrupt from None
 
 
+def _check_start(config: RunConfig, start: tuple[Decoder, Tokenizer] | None) -> None:
+    if start is None:
+        if config.start:
+            raise ValueError(
+                f"config.start names {config.start!r}, which must be given: "
+                "train(config, folder, start=memformer.interop.run.start_of(config))"
+            )
+        return
+    for name, theirs, ours in differences(to_json(start[0].config), to_json(config.model)):
+        raise ValueError(
+            f"the decoder to start from has {name}={theirs!r}, config.model has {ours!r}: "
+            "they must be equal; see Decoder.reconfigure"
+        )
+
+
 def _claim(config: RunConfig, folder: Path, resume: bool) -> None:
     """Refuse a folder of another run before anything is fetched or computed."""
     path = folder / "run.json"
@@ -190,7 +185,7 @@ def _tokenizer(
 ) -> SentencePieceTokenizer:
     """Trained on the training texts alone; the one in the folder, if a run is resumed. One that was
     left by a run that never began is not used: it may be of other texts."""
-    path = folder / TOKENIZER
+    path = folder / FILE
     if path.is_file() and (folder / "run.json").is_file():
         return SentencePieceTokenizer.load(path)
     every = {book.hash: book.text for stage in stages for texts in stage for book in texts}
@@ -238,12 +233,10 @@ def _describe(
 
 
 def _publish(module: PredictiveModule, tokenizer: Tokenizer, folder: Path) -> Path:
-    """The trained decoder, with averaged weights if they were kept."""
-    if module.average is not None:
-        module.model.load_state_dict(module.average)
-    save_model(module.model, folder / "model")
-    if isinstance(tokenizer, SentencePieceTokenizer):
-        tokenizer.save(folder / "model" / TOKENIZER)
+    """The trained decoder and its tokenizer."""
+    with module.published() as model:
+        save_model(model, folder / "model")
+    tokenizer.save_in(folder / "model")
     return folder / "model"
 
 

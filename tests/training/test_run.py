@@ -14,12 +14,13 @@ from memformer.config import override, to_json
 from memformer.data.corpora import texts_named
 from memformer.data.sentencepiece_tokenizer import SentencePieceTokenizer, train_tokenizer
 from memformer.evaluation.encoded import encode
+from memformer.interop.run import load_run
 from memformer.memory.storage import SaveFailed
 from memformer.model.saved_model import load_model
 from memformer.model.saved_state import weights_hash
 from memformer.training import callbacks, predictive
 from memformer.training.predictive import PredictiveModule, TrainingDiverged
-from memformer.training.run import load_run, train
+from memformer.training.run import train
 from memformer.training.table import Table
 from memformer.training.validation import validate
 from tests.training.conftest import jsonl, story

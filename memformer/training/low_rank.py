@@ -1,0 +1,78 @@
+"""Fine-tuning by low-rank changes of a trained decoder's matrices (LoRA, Hu et al. 2021,
+arXiv:2106.09685).
+
+r rank, n_out and n_in of a matrix
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from memformer.config import LowRankConfig
+from memformer.model.decoder import Decoder
+from memformer.training.optimiser import is_gate
+
+_NEW = ("fraction", "film")
+
+
+class LowRank(nn.Module):
+    """W -> W + scale · B A, with B = 0 at the start (arXiv:2106.09685, eq. 3).
+
+    Args:
+        weight: the matrix to change, (n_out, n_in).
+        rank: r.
+        scale: α / r in the paper.
+    """
+
+    def __init__(self, weight: Tensor, rank: int, scale: float) -> None:
+        super().__init__()
+        n_out, n_in = weight.shape
+        self.scale = scale
+        self.a = nn.Parameter(torch.randn(rank, n_in, device=weight.device) * n_in**-0.5)
+        self.b = nn.Parameter(weight.new_zeros(n_out, rank))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """(n_out, n_in) -> (n_out, n_in)."""
+        return weight + self.scale * (self.b @ self.a)
+
+
+def add_low_rank(model: Decoder, config: LowRankConfig) -> None:
+    """Give the named matrices of every block a low-rank change and freeze every other weight, but
+    for the memory's gates and what carries the fraction. The function is not changed.
+
+    Args:
+        model: changed in place; `merged` gives a plain decoder back.
+        config: `rank` of at least 1.
+
+    Raises:
+        ValueError: the rank is 0, or above a matrix's width.
+    """
+    if config.rank < 1:
+        raise ValueError(f"rank must be at least 1 to change a matrix, got {config.rank}")
+    for name, weight in model.named_parameters():
+        weight.requires_grad_(is_gate(name) or any(part in name for part in _NEW))
+    for name, linear in list(model.blocks.named_modules()):
+        if not isinstance(linear, nn.Linear) or name.rpartition(".")[2] not in config.of:
+            continue
+        if config.rank > min(linear.weight.shape):
+            raise ValueError(
+                f"rank must be at most {min(linear.weight.shape)}, the width of {name}, "
+                f"got {config.rank}"
+            )
+        change = LowRank(linear.weight, config.rank, config.scale)
+        parametrize.register_parametrization(linear, "weight", change)
+
+
+@torch.no_grad()
+def merged(model: Decoder) -> Decoder:
+    """A plain decoder of the same function, with the changes added in; all other weights are
+    shared. The model itself, if it has no changes."""
+    if not any(parametrize.is_parametrized(module) for module in model.modules()):
+        return model
+    with torch.device("meta"):
+        plain = Decoder(model.config)
+    for name, _ in list(plain.named_parameters()):
+        parent, _, leaf = name.rpartition(".")
+        weight = getattr(model.get_submodule(parent), leaf).detach()
+        setattr(plain.get_submodule(parent), leaf, nn.Parameter(weight))
+    return plain.train(model.training)
