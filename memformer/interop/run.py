@@ -63,7 +63,8 @@ def start_of(config: RunConfig) -> tuple[Decoder, Tokenizer] | None:
     for name, theirs, ours in differences(to_json(model.config), to_json(wanted)):
         if name in _SIZES:
             raise ValueError(
-                f"start={config.start!r} has {name}={theirs!r}, model has {ours!r}: set model.{name}"
+                f"start={config.start!r} has {name}={theirs!r}, model has {ours!r}: "
+                f"set model.{name}"
             )
     changes = {name: each for name, each in vars(wanted).items() if name not in _SIZES}
     return model.reconfigure(changes), tokenizer

@@ -125,3 +125,20 @@ def test_trained_arms_change_nothing_but_the_memory():
     assert override(off, {"memory.layers": (1,)}) == base
     assert all(config == base for config in others)
     assert [a.name for a in trained_arms(override(base, {"memory.layers": ()}))] == ["memory-off"]
+
+
+def test_trained_arms_with_a_fraction_also_hide_and_shuffle_it():
+    config = override(BASE, {"fraction.kind": "fourier", "memory.layers": (1,), "n_sink": 0})
+    arms = trained_arms(config, controls=True)
+    assert [(arm.name, arm.memory, arm.fraction) for arm in arms[-2:]] == [
+        ("fraction-shuffled", "on", "shuffled"),
+        ("fraction-unknown", "on", "unknown"),
+    ]
+    without = trained_arms(override(config, {"memory.layers": ()}), controls=True)
+    assert [arm.memory for arm in without] == ["off", "off", "off"]
+    assert all(arm.fraction == "true" for arm in trained_arms(config))
+
+
+def test_falsified_fraction_needs_a_model_that_is_told_it():
+    with pytest.raises(ValueError, match=r"fraction='unknown' needs a model that is told"):
+        config_of(Arm(name="f", attention="window", fraction="unknown"), BASE, 500)

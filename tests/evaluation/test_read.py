@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from memformer import FractionConfig
 from memformer.evaluation.arms import Arm, usual_arms
 from memformer.evaluation.encoded import encode
-from memformer.evaluation.read import read
+from memformer.evaluation.read import STRETCH, _fraction, read
 from tests.evaluation.story import LetterGroups, backwards, encoded, make_model, manuscript
 
 ARMS = {a.name: a for a in usual_arms(window=16, n_sink=2, n_retrieved=4, controls=True)}
@@ -87,6 +87,34 @@ def test_fraction_is_of_the_whole_manuscript_not_of_what_is_read():
     np.testing.assert_allclose(a, b[: len(a)], atol=1e-4)
     claimed = replace(part, n_total=60)
     assert np.abs(read(model, claimed, ARMS["window"]).nats - a).max() > 0.01
+
+
+def test_falsified_fractions_are_shuffled_stretches_or_unknown():
+    text = "A letter came, and then a second one. " * 300
+    book = encode(manuscript("long", text), LetterGroups())
+    told = {name: _fraction(book, name)[0] for name in ("true", "shuffled", "unknown")}
+    assert told["unknown"].isnan().all()
+    n, T = len(book), book.n_total
+    torch.testing.assert_close(told["true"], (torch.arange(n) + 0.5) / T)
+    assert told["shuffled"].min() >= 0 and told["shuffled"].max() <= 1
+    starts = (told["shuffled"][::STRETCH] * T / STRETCH).long()  # each stretch was put somewhere
+    assert sorted(starts.tolist()) == list(range(len(starts)))
+    assert starts.tolist() != sorted(starts.tolist())
+    whole = told["shuffled"][STRETCH : 2 * STRETCH]
+    step = whole[1:] - whole[:-1]
+    torch.testing.assert_close(step, torch.full_like(step, 1 / T), atol=1e-6, rtol=0)
+
+
+def test_arms_of_the_fraction_tell_it_to_the_model():
+    model = make_model(fraction=FractionConfig(kind="fourier"))
+    with torch.no_grad():
+        model.fraction.weight.normal_()
+    book, arm = encoded(n_tokens=100), ARMS["window"]
+    nats = {f: read(model, book, replace(arm, fraction=f)).nats for f in ("true", "unknown")}
+    assert np.abs(nats["true"] - nats["unknown"]).max() > 0.01
+    hidden = model(torch.from_numpy(book.ids[:16])[None], model.new_state(1)).logits[0, :15]
+    expected = F.cross_entropy(hidden, torch.from_numpy(book.ids[1:16]), reduction="none")
+    np.testing.assert_allclose(nats["unknown"][:15], expected.detach().numpy(), atol=1e-4)
 
 
 def test_progress_counts_tokens_up_to_all(model):
