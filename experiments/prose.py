@@ -26,33 +26,33 @@ VALUES = {
     "trade": _words_of("baker smith weaver sailor teacher tailor carpenter doctor"),
     "town": _words_of("bristol whitby exeter durham lincoln oxford penzance carlisle"),
 }
-FORMS = {
+FORMS = {  # the first keep name and value within three tokens of each other
     "eyes": (
+        "{n} had {v} eyes .",
         "{n} 's eyes were {v} .",
         "everybody in the village noticed the {v} eyes of {n} .",
         "the eyes of {n} were {v} .",
-        "{n} had {v} eyes .",
         "with {v} eyes {n} looked out at the sea .",
     ),
     "trade": (
+        "they all knew {n} the {v} .",
         "{n} worked as a {v} .",
         "{n} was the best {v} of the village .",
         "as a {v} {n} earned very little .",
-        "they all knew {n} the {v} .",
         "the trade of {n} was that of a {v} .",
     ),
     "town": (
+        "the family of {n} lived in {v} .",
         "{n} was born in {v} .",
         "{n} came here from {v} .",
         "{v} was the home of {n} .",
-        "the family of {n} lived in {v} .",
         "from {v} one spring came {n} .",
     ),
 }
 QUESTIONS = {
     "eyes": ("what colour were the eyes of {n} ? {v} .", "which eyes had {n} ? {v} ."),
     "trade": ("what was the trade of {n} ? {v} .", "how did {n} earn a living ? {v} ."),
-    "town": ("where was {n} born ? {v} .", "from which town came {n} ? {v} ."),
+    "town": ("from which town came {n} ? {v} .", "where was {n} born ? {v} ."),
 }
 _NAME_FIRST = {
     relation: tuple(form for form in forms if form.index("{n}") < form.index("{v}"))
@@ -138,13 +138,16 @@ def draw(
     n_relation: int = len(VALUES),
     n_form: int = 5,
 ) -> Questions:
-    """Texts of `n_fact` facts on `n_name` people, each stated once and asked `n_ask` times.
+    """Texts of `n_fact` facts on `n_name` people, each stated once, and `n_fact · n_ask` questions.
+
+    Each question is about any fact stated so far, whether it was asked before or not: if every fact
+    were asked once, an answer could be guessed from what was not asked yet.
 
     Statements and questions are scattered among filler over the text; with `gap`, all statements
     stand first, then that many tokens of filler, then the questions. What passes `n_token` is cut.
     A share `restate` of the questions are statements of the fact in a form whose name stands before
     the value, so that the value can be known. A text has `n_relation` of the relations, and states
-    each in the first `n_form` of its forms.
+    and asks each in the first `n_form` of its forms.
     """
     kind = _Kind(n_token, n_name, n_fact, n_ask, gap, restate, n_relation, n_form)
     lanes = [_text(rng, kind) for _ in range(n_lane)]
@@ -170,14 +173,17 @@ def _text(rng: random.Random, kind: _Kind) -> tuple[list[str], list[Asked]]:
     asked: list[Asked] = []
     stated: dict[int, int] = {}  # fact: end of the last sentence that states it
     order: list[int] = []
-    for fact in _plan(rng, kind):
-        if fact is None:
+    for sentence_kind in _plan(rng, kind):
+        if sentence_kind == "filler" or (sentence_kind == "question" and not stated):
             words += _filler(rng, names)
             continue
+        is_question = sentence_kind == "question"
+        fact = rng.choice(list(stated)) if is_question else len(stated)
         name, relation, value = facts[fact]
-        if fact in stated:
+        if is_question:
             forms = _NAME_FIRST if rng.random() < kind.restate else QUESTIONS
-            sentence = rng.choice(forms[relation]).format(n=name, v=value).split()
+            form = rng.choice(forms[relation][: kind.n_form])
+            sentence = form.format(n=name, v=value).split()
             at = len(words) + sentence.index(value) - 1
             seen = [facts[i][2] for i in order if facts[i][1] == relation]
             known = [facts[i][2] for i in stated if facts[i][1] == relation]
@@ -194,17 +200,14 @@ def _text(rng: random.Random, kind: _Kind) -> tuple[list[str], list[Asked]]:
     return words[: kind.n_token + 1], [each for each in asked if each.at < kind.n_token]
 
 
-def _plan(rng: random.Random, kind: _Kind) -> list[int | None]:
-    """Facts in order, each first stated and then asked; None for a filler sentence."""
-    every = list(range(kind.n_fact))
+def _plan(rng: random.Random, kind: _Kind) -> list[str]:
+    """Kinds of sentences in order: `fact`, `question`, `filler`."""
+    facts, questions = ["fact"] * kind.n_fact, ["question"] * kind.n_fact * kind.n_ask
     n_word = 8  # of any sentence, on average
     if kind.gap is not None:
-        asked = every * kind.n_ask
-        rng.shuffle(asked)
-        return [*every, *[None] * (kind.gap // n_word), *asked]
-    n_sentence = kind.n_fact * (1 + kind.n_ask)
-    n_filler = max(0, kind.n_token // n_word - n_sentence)
-    plan: list[int | None] = [*every * (1 + kind.n_ask), *[None] * n_filler]
+        return [*facts, *["filler"] * (kind.gap // n_word), *questions]
+    n_filler = max(0, kind.n_token // n_word - len(facts) - len(questions))
+    plan = [*facts, *questions, *["filler"] * n_filler]
     rng.shuffle(plan)
     return plan
 

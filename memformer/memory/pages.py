@@ -108,7 +108,7 @@ class PagedMemory:
                 raise ValueError(f"{name} must be at least 1, got {size}")
         self.config, self.n_kv_head, self.head_dim = config, n_kv_head, head_dim
         self.device = torch.device(device)
-        self.backend: Search = build_search(config, head_dim)
+        self.backend: Search = build_search(config, head_dim, self.device)
         self.books = [self._new_book() for _ in range(n_lane)]
         self._value_order: Callable[[Book, Tensor], Tensor] | None = None
 

@@ -88,29 +88,44 @@ def _lowest_of_the_last(scores: Tensor, values: Tensor, columns: Tensor) -> Tens
     return torch.where(place < above, columns, lowest.gather(-1, (place - above).clamp(min=0)))
 
 
-def build_search(config: MemoryConfig, head_dim: int) -> Search:
+def build_search(config: MemoryConfig, head_dim: int, device: torch.device) -> Search:
     """The backend that `config.search` names.
 
     Raises:
-        ValueError: FAISS cannot build an index of that name.
+        ValueError: the compiled part is missing, or FAISS cannot build an index of that name.
     """
     from memformer.memory.exact import ExactSearch
+    from memformer.memory.fused import FusedSearch, is_built
 
     match config.search:
         case "auto":
-            _say_choice()
-            return ExactSearch()
+            name, why = _choice(is_built(), head_dim, device.type)
+            _say_choice(name, why)
+            return FusedSearch(head_dim) if name == "fused" else ExactSearch()
         case "exact":
             return ExactSearch()
+        case "fused":
+            if device.type != "cpu":
+                raise ValueError(f"search='fused' runs on the CPU, the memory is on {device}: "
+                                 "take search='exact'")  # fmt: skip
+            return FusedSearch(head_dim)
         case factory:
             from memformer.memory.faiss_search import FaissSearch
 
             return FaissSearch(factory, head_dim, nprobe=config.nprobe, efSearch=config.efSearch)
 
 
+def _choice(is_built: bool, head_dim: int, device: str) -> tuple[str, str]:
+    """What `auto` takes, and why."""
+    if device != "cpu":
+        return "exact", f"the memory is on {device}"
+    if not is_built:
+        return "exact", "the compiled part of 'fused' was not built (no C++ compiler)"
+    if head_dim % 2:
+        return "exact", f"head_dim={head_dim} is odd"
+    return "fused", "on a CPU it is the fastest search, and it misses nothing"
+
+
 @cache
-def _say_choice() -> None:
-    logging.getLogger(__name__).info(
-        "search 'auto' uses 'exact': with hundreds of queries a step it is as quick as FAISS's "
-        "approximate indexes at the length of a novel, and it misses nothing"
-    )
+def _say_choice(name: str, why: str) -> None:
+    logging.getLogger(__name__).info("search 'auto' uses '%s': %s", name, why)

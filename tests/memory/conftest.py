@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from memformer.config import MemoryConfig
-from memformer.memory import PagedMemory, faiss_search
+from memformer.memory import PagedMemory, faiss_search, fused
 
 G, D = 2, 8
-EXACT = {"exact": {}, "Flat": {}}
+EXACT = {"exact": {}, "Flat": {}, **({"fused": {}} if fused.is_built() else {})}
 APPROXIMATE = {
     "HNSW32": {"efSearch": 64},
     "IVF16,Flat": {"nprobe": 8},
@@ -20,8 +20,9 @@ BACKENDS = {**EXACT, **APPROXIMATE}
 
 @pytest.fixture(autouse=True)
 def small_groups(monkeypatch):
-    """FAISS groups of a few pairs, so that small memories have several."""
+    """Groups of a few pairs, so that small memories have several."""
     monkeypatch.setattr(faiss_search, "GROUP_LEN", 16)
+    monkeypatch.setattr(fused, "GROUP_LEN", 16)
     monkeypatch.setattr(faiss_search, "POINTS_PER_CENTROID", 1)
 
 

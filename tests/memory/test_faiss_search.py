@@ -11,7 +11,7 @@ from memformer.memory.faiss_search import _blocks
 from memformer.memory.recall import recall_at_k
 from tests.memory.conftest import APPROXIMATE, BACKENDS, EXACT, D, G, fill, make, whole
 
-FAISS = [name for name in BACKENDS if name != "exact"]
+FAISS = [name for name in BACKENDS if name not in ("exact", "fused")]
 
 
 def ranges(memory, lane=0):
@@ -22,7 +22,6 @@ def ranges(memory, lane=0):
     ("search", "message"),
     [
         ("HNSV32", "FAISS has no index 'HNSV32'; try 'HNSW32', 'Flat' or 'IVF1024,Flat'"),
-        ("fused", "FAISS has no index 'fused'; try"),
         ("PQ7x4fs", "cannot build 'PQ7x4fs' for inner products of head_dim=8: .*multiple"),
         ("IDMap,Flat", "leave IDMap out of 'IDMap,Flat'"),
         ("LSH", "cannot build 'LSH' for inner products"),
@@ -163,13 +162,3 @@ def test_faiss_is_imported_only_when_configured():
         "assert 'faiss' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_auto_says_what_it_chose_and_says_it_once(caplog):
-    from memformer.memory import search
-
-    search._say_choice.cache_clear()
-    with caplog.at_level("INFO"):
-        make("auto")
-        make("auto")
-    assert [r.message.split(":")[0] for r in caplog.records] == ["search 'auto' uses 'exact'"]

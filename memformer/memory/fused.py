@@ -1,0 +1,168 @@
+"""Exact search that never writes a score to memory: `_fused.cpp`, called through plain pointers.
+
+Keys of sealed pages are packed once, in bfloat16; what is not packed yet is packed for the call.
+Candidates within the error of bfloat16 are scored again from the keys as stored, so the pairs found
+are those of `exact`, up to the order of float32 sums.
+
+    G key/value heads, M queries of one key/value head, D head_dim, k pairs wanted
+"""
+
+import ctypes
+from dataclasses import dataclass
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from memformer.memory.book import Book
+from memformer.memory.search import Hits, Search
+
+GROUP_LEN = 1024
+"""Pairs packed together, rounded up to whole pages."""
+PATHS = ("portable", "avx2", "avx512", "avx512_bf16")
+"""Instruction sets, the best last."""
+
+
+@dataclass(frozen=True)
+class _Packed:
+    first: int
+    n: int
+    keys: Tensor  # (G, ceil(n / 16), D / 2, 16, 2) bfloat16
+    largest: float  # norm of a key
+
+    @property
+    def stop(self) -> int:
+        return self.first + self.n
+
+
+class FusedSearch(Search):
+    """The k largest inner products, exactly, on the CPU.
+
+    Args:
+        head_dim: even.
+        path: one of `PATHS`; None for the best that this machine has.
+
+    Raises:
+        ValueError: the compiled part is not here, the machine lacks the path, or head_dim is odd.
+    """
+
+    def __init__(self, head_dim: int, *, path: str | None = None) -> None:
+        library = _library()
+        if library is None:
+            raise ValueError(
+                "search='fused' needs the compiled part, which was not built: install a C++ "
+                "compiler and the package again, or take search='exact'"
+            )
+        if head_dim % 2:
+            raise ValueError(f"search='fused' needs an even head_dim, got {head_dim}")
+        best = library.memformer_best_path()
+        self.path = best if path is None else PATHS.index(path)
+        if self.path > best:
+            raise ValueError(f"path must be at most {PATHS[best]!r} on this machine, got {path!r}")
+        self.library = library
+
+    def index(self, book: Book) -> None:
+        """Pack the keys of newly sealed pages. A group whose oldest pages were evicted is kept."""
+        unit = -(-GROUP_LEN // book.page_len) * book.page_len
+        kept = {group.first: group for group in cast(list[_Packed], book.groups)}
+        firsts = range(book.start // unit * unit, book.sealed - unit + 1, unit)
+        wanted = [first for first in firsts if first >= book.start or first in kept]
+        if list(kept) != wanted:
+            book.groups = [
+                kept.get(first) or self._pack(book, first, first + unit) for first in wanted
+            ]
+
+    def top_k(self, book: Book, queries: Tensor, k: int, start: Tensor, stop: Tensor) -> Hits:
+        """See `Search.top_k`; queries, bounds and pages lie on the CPU."""
+        G, M, D = queries.shape
+        scores = torch.full((G, M, k), -torch.inf)
+        slots = torch.full((G, M, k), -1)
+        lowest, highest = (int(start.min()), int(stop.max())) if M else (0, 0)
+        parts = self._parts(book, lowest, highest) if lowest < highest else []
+        if not parts:
+            return Hits(scores, slots)
+        queries, bounds = queries.contiguous(), (start.contiguous(), stop.contiguous())
+        slabs = list(book.runs(parts[0].first, parts[-1].stop))
+        self.library.memformer_search(
+            self.path, torch.get_num_threads(), G, M, D, k,
+            _at(queries), _at(bounds[0]), _at(bounds[1]),
+            len(parts), _longs([p.first for p in parts]), _longs([p.n for p in parts]),
+            _pointers([p.keys for p in parts]),
+            len(slabs), _longs([s.first for s in slabs]),
+            _longs([s.first + s.keys.shape[1] for s in slabs]),
+            _longs([s.keys.stride(0) for s in slabs]), _pointers([s.keys for s in slabs]),
+            int(book.dtype == torch.bfloat16), max(p.largest for p in parts),
+            _at(scores), _at(slots),
+        )  # fmt: skip
+        return Hits(scores, slots)
+
+    def _parts(self, book: Book, lowest: int, highest: int) -> list[_Packed]:
+        """Packed keys that cover the slots [lowest, highest), which the book holds; ascending. What
+        stands before the first group or after the last is packed for this call."""
+        groups = cast(list[_Packed], book.groups)
+        parts = [group for group in groups if group.stop > lowest and group.first < highest]
+        begin, end = (groups[0].first, groups[-1].stop) if groups else (highest, highest)
+        if lowest < min(begin, highest):
+            parts.insert(0, self._pack(book, lowest, min(begin, highest)))
+        if max(end, lowest) < highest:
+            parts.append(self._pack(book, max(end, lowest), highest))
+        return parts
+
+    def _pack(self, book: Book, first: int, stop: int) -> _Packed:
+        runs = list(book.runs(first, stop))
+        keys = runs[0].keys if len(runs) == 1 else torch.cat([run.keys for run in runs], dim=1)
+        G, n, D = keys.shape
+        packed = torch.empty(G, -(-n // 16), D // 2, 16, 2, dtype=torch.bfloat16)
+        largest = [
+            self.library.memformer_pack(
+                _at(keys[g]), int(keys.dtype == torch.bfloat16), n, D, _at(packed[g])
+            )
+            for g in range(G)
+        ]
+        return _Packed(first, n, packed, max(largest))
+
+
+@cache
+def is_built() -> bool:
+    """Whether the compiled part is here."""
+    return _library() is not None
+
+
+@cache
+def _library() -> Any:
+    here = Path(__file__).parent
+    for suffix in EXTENSION_SUFFIXES:
+        path = here / f"_fused{suffix}"
+        if path.is_file():
+            library = ctypes.CDLL(str(path))
+            break
+    else:
+        return None
+    long, pointer, integer = ctypes.c_int64, ctypes.c_void_p, ctypes.c_int
+    library.memformer_pack.restype = ctypes.c_float
+    library.memformer_pack.argtypes = [pointer, integer, long, long, pointer]
+    library.memformer_search.restype = None
+    library.memformer_search.argtypes = [
+        integer, integer, long, long, long, long,
+        pointer, pointer, pointer,
+        long, pointer, pointer, pointer,
+        long, pointer, pointer, pointer, pointer,
+        integer, ctypes.c_float,
+        pointer, pointer,
+    ]  # fmt: skip
+    return library
+
+
+def _at(tensor: Tensor) -> int:
+    return tensor.data_ptr()
+
+
+def _longs(values: list[int]) -> Any:
+    return (ctypes.c_int64 * len(values))(*values)
+
+
+def _pointers(tensors: list[Tensor]) -> Any:
+    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))

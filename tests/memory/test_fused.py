@@ -1,0 +1,170 @@
+"""The compiled search: every instruction set finds what `exact` finds, on odd sizes and wide norms.
+
+The memory's contract is tested over it as over every other backend, in `test_contract.py`.
+"""
+
+import pytest
+import torch
+
+from memformer.memory import fused, search
+from memformer.memory.book import Book
+from memformer.memory.exact import ExactSearch
+from memformer.memory.fused import PATHS, FusedSearch
+from tests.memory.conftest import D, G, fill, make, whole
+
+needs_build = pytest.mark.skipif(not fused.is_built(), reason="the compiled part was not built")
+
+
+def paths():
+    if not fused.is_built():
+        return [pytest.param("portable", marks=needs_build)]
+    return PATHS[: fused._library().memformer_best_path() + 1]
+
+
+def book(n, *, heads=2, head_dim=16, page_len=16, dtype=torch.float32, capacity=None, scale=None):
+    made = Book(heads, head_dim, page_len, dtype, torch.device("cpu"))
+    keys = torch.randn(heads, n, head_dim)
+    keys = keys if scale is None else keys * scale[:, None]
+    for first in range(0, n, 37):
+        part, token = keys[:, first : first + 37], torch.arange(n)[first : first + 37]
+        made.append(part, part, token, token / n, capacity)
+    return made
+
+
+def assert_equal_to_exact(backend, made, queries, k, start=None, stop=None):
+    M = queries.shape[1]
+    start = torch.full((M,), made.start) if start is None else start
+    stop = torch.full((M,), made.stop) if stop is None else stop
+    backend.index(made)
+    ours = backend.top_k(made, queries, k, start, stop)
+    exact = ExactSearch().top_k(made, queries, k, start, stop)
+    torch.testing.assert_close(ours.scores, exact.scores, atol=1e-5, rtol=1e-5)
+    differs = ours.slots != exact.slots  # float32 sums in another order may swap near-equal scores
+    gap = torch.full_like(exact.scores, torch.inf)
+    gap[..., 1:] = exact.scores[..., :-1] - exact.scores[..., 1:]
+    gap[..., :-1] = torch.minimum(gap[..., :-1], gap[..., 1:])
+    assert not (differs & (gap > 1e-4 * exact.scores.abs().clamp(min=1))).any()
+    return ours
+
+
+@needs_build
+@pytest.mark.parametrize("path", paths())
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("n", "heads", "head_dim", "page_len", "n_query", "k"),
+    [(1000, 2, 64, 16, 13, 32), (501, 3, 18, 7, 6, 5), (130, 1, 2, 1, 1, 40),
+     (300, 1, 256, 100, 7, 3), (5, 2, 16, 16, 4, 9), (2000, 1, 16, 16, 1, 1)],
+)  # fmt: skip
+def test_every_path_finds_what_exact_finds(path, dtype, n, heads, head_dim, page_len, n_query, k):
+    made = book(n, heads=heads, head_dim=head_dim, page_len=page_len, dtype=dtype)
+    queries = torch.randn(heads, n_query, head_dim)
+    assert_equal_to_exact(FusedSearch(head_dim, path=path), made, queries, k)
+
+
+@needs_build
+@pytest.mark.parametrize("path", paths())
+@pytest.mark.parametrize("capacity", [None, 96, 100])
+def test_bounds_cut_groups_blocks_and_what_was_evicted(path, capacity):
+    made = book(413, page_len=7, capacity=capacity)
+    start = torch.randint(made.start, made.stop, (29,))
+    stop = torch.minimum(start + torch.randint(0, 90, (29,)), torch.tensor(made.stop))
+    queries = torch.randn(2, 29, 16)
+    found = assert_equal_to_exact(FusedSearch(16, path=path), made, queries, 6, start, stop)
+    held = found.slots >= 0
+    assert (held.sum(-1) == (stop - start).clamp(max=6)).all()
+
+
+@needs_build
+@pytest.mark.parametrize("path", paths())
+def test_keys_of_very_different_norm(path):
+    made = book(700, scale=torch.logspace(-6, 4, 700)[torch.randperm(700)])
+    assert_equal_to_exact(FusedSearch(16, path=path), made, torch.randn(2, 20, 16) * 100, 8)
+
+
+@needs_build
+@pytest.mark.parametrize("path", paths())
+def test_equal_scores_go_to_the_lower_slots_however_many_there_are(path):
+    made = Book(1, 4, 16, torch.float32, torch.device("cpu"))
+    keys = torch.ones(1, 5000, 4)
+    keys[:, ::2] *= 2
+    made.append(keys, keys, torch.arange(5000), torch.zeros(5000), None)
+    backend = FusedSearch(4, path=path)
+    backend.index(made)
+    bounds = torch.tensor([0]), torch.tensor([5000])
+    found = backend.top_k(made, torch.ones(1, 1, 4), 9, *bounds)
+    assert found.slots.flatten().tolist() == list(range(0, 18, 2))
+
+
+@needs_build
+def test_scores_below_zero_are_found():
+    made = book(200)
+    queries = -made.gather(torch.arange(200).expand(2, -1), "keys").mean(1, keepdim=True) * 50
+    assert_equal_to_exact(FusedSearch(16), made, queries, 150)
+
+
+@needs_build
+def test_threads_change_nothing():
+    made, queries = book(900), torch.randn(2, 300, 16)
+    one = assert_equal_to_exact(FusedSearch(16), made, queries, 4)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        three = assert_equal_to_exact(FusedSearch(16), made, queries, 4)
+    finally:
+        torch.set_num_threads(before)
+    assert three.scores.equal(one.scores) and three.slots.equal(one.slots)
+
+
+@needs_build
+def test_keys_are_packed_once_shared_by_forks_and_dropped_with_their_pages():
+    memory = make("fused", page_len=4, capacity=160)
+    fill(memory, 100)
+    groups = memory.books[0].groups
+    assert [(g.first, g.stop) for g in groups] == [(i, i + 16) for i in range(0, 96, 16)]
+    branches = memory.fork(2)
+    fill(branches, 20)
+    assert all(a is b for a, b in zip(branches.books[0].groups, groups, strict=False))
+    branches.rewind(lane=0, to=70)
+    assert [g.first for g in branches.books[0].groups] == [0, 16, 32, 48]
+    fill(memory, 100)
+    assert memory.books[0].groups[0].first == memory.books[0].start // 16 * 16
+
+
+def test_auto_says_what_it_chose_and_why_and_says_it_once(caplog):
+    search._say_choice.cache_clear()
+    with caplog.at_level("INFO"):
+        make("auto")
+        make("auto")
+    name = "fused" if fused.is_built() else "exact"
+    assert [r.message.split(":")[0] for r in caplog.records] == [f"search 'auto' uses '{name}'"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "why"),
+    [((True, 8, "cpu"), "fused", "misses nothing"), ((False, 8, "cpu"), "exact", "not built"),
+     ((True, 7, "cpu"), "exact", "odd"), ((True, 8, "cuda"), "exact", "on cuda")],
+)  # fmt: skip
+def test_auto_takes_fused_where_it_can(arguments, name, why):
+    chosen, reason = search._choice(*arguments)
+    assert chosen == name and why in reason
+
+
+def test_without_the_compiled_part_auto_searches_exactly_and_fused_is_an_error(monkeypatch):
+    monkeypatch.setattr(fused, "_library", lambda: None)
+    monkeypatch.setattr(fused, "is_built", lambda: False)
+    memory = make("auto")
+    fill(memory, 40)
+    assert isinstance(memory.backend, ExactSearch)
+    assert memory.search(whole(1, G, 2, D), 3).mask.all()
+    with pytest.raises(ValueError, match="compiled part, which was not built: install a C\\+\\+"):
+        make("fused")
+
+
+@needs_build
+def test_odd_head_dim_and_a_path_that_is_not_here_are_errors(monkeypatch):
+    with pytest.raises(ValueError, match="even head_dim, got 7"):
+        FusedSearch(7)
+    library = type("Old", (), {"memformer_best_path": staticmethod(lambda: 1)})
+    monkeypatch.setattr(fused, "_library", lambda: library)
+    with pytest.raises(ValueError, match="at most 'avx2' on this machine, got 'avx512'"):
+        FusedSearch(8, path="avx512")
