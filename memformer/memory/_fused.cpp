@@ -20,6 +20,12 @@
 #include <utility>
 #include <vector>
 
+#if defined(__GNUC__) || defined(__clang__)
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#else
+#define ALWAYS_INLINE inline
+#endif
+
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define HAS_X86 1
 #include <immintrin.h>
@@ -53,17 +59,24 @@ float from_bf16(uint16_t x) {
   return y;
 }
 
-// Consecutive slots whose keys are packed; slot first + i is lane i % 16 of block i / 16.
-struct Packed {
-  int64_t first, n;
-  const uint16_t* keys;  // of one head: (blocks, P, 16, 2)
+// Keys, or values, as stored: consecutive slots lie in one tensor (G, n, D), tensors ascend.
+struct Slabs {
+  int64_t n;
+  const int64_t *first, *stride;  // first slot; elements between heads
+  const void* const* rows;
+  bool is_bf16;
+  int64_t D;
 };
 
-// Consecutive slots whose keys lie in one tensor as stored.
-struct Slab {
-  int64_t first, stop;
-  const char* keys;  // of one head: (n, D)
-};
+// The row of a slot, which the slabs hold, as its slab and the element it begins at.
+inline std::pair<int64_t, int64_t> row_of(const Slabs& t, int64_t g, int64_t slot) {
+  int64_t slab = 0;
+  for (int64_t high = t.n; high - slab > 1;) {
+    const int64_t middle = (slab + high) / 2;
+    (t.first[middle] <= slot ? slab : high) = middle;
+  }
+  return {slab, g * t.stride[slab] + (slot - t.first[slab]) * t.D};
+}
 
 struct Query {
   int64_t start, stop;
@@ -120,10 +133,7 @@ struct Task {
   int64_t n_packed;
   const int64_t *packed_first, *packed_n;
   const uint16_t* const* packed_keys;  // (G, blocks, P, 16, 2) each
-  int64_t n_slab;
-  const int64_t *slab_first, *slab_stop, *slab_stride;  // stride: elements between heads
-  const void* const* slab_keys;
-  bool slab_is_bf16;
+  Slabs slabs;
   float largest;  // norm of any key
   float* scores;   // (G, M, k)
   int64_t* slots;  // (G, M, k)
@@ -336,23 +346,25 @@ Path best_path() {
   return PORTABLE;
 }
 
-template <typename T>
-float to_float(T x);
-template <>
-float to_float(float x) { return x; }
-template <>
-float to_float(uint16_t x) { return from_bf16(x); }
+inline float to_float(float x) { return x; }
+inline float to_float(uint16_t x) { return from_bf16(x); }
 
 template <typename T>
-float inner(const float* q, const T* key, int64_t D) {
+ALWAYS_INLINE float inner(const float* q, const T* row, int64_t D) {
   float sum[LANES] = {};
   int64_t d = 0;
   for (; d + LANES <= D; d += LANES)
-    for (int j = 0; j < LANES; ++j) sum[j] += q[d + j] * to_float(key[d + j]);
-  for (; d < D; ++d) sum[d % LANES] += q[d] * to_float(key[d]);
+    for (int j = 0; j < LANES; ++j) sum[j] += q[d + j] * to_float(row[d + j]);
+  for (; d < D; ++d) sum[d % LANES] += q[d] * to_float(row[d]);
   for (int width = LANES / 2; width; width /= 2)
     for (int j = 0; j < width; ++j) sum[j] += sum[j + width];
   return sum[0];
+}
+
+float inner_at(const Slabs& t, int64_t g, int64_t slot, const float* q) {
+  const auto [slab, at] = row_of(t, g, slot);
+  return t.is_bf16 ? inner(q, static_cast<const uint16_t*>(t.rows[slab]) + at, t.D)
+                   : inner(q, static_cast<const float*>(t.rows[slab]) + at, t.D);
 }
 
 // The k best of a query's candidates, by their keys as stored.
@@ -362,13 +374,7 @@ void answer(const Task& t, int64_t g, int64_t m, Query& query, int64_t origin, W
   w.found.clear();
   for (int i = 0; i < query.n; ++i) {
     const int64_t slot = query.slots[i] + origin;
-    const int64_t* above = std::upper_bound(t.slab_first, t.slab_first + t.n_slab, slot);
-    const int64_t slab = above - t.slab_first - 1;
-    const int64_t row = g * t.slab_stride[slab] + (slot - t.slab_first[slab]) * t.D;
-    const float score =
-        t.slab_is_bf16 ? inner(q, static_cast<const uint16_t*>(t.slab_keys[slab]) + row, t.D)
-                       : inner(q, static_cast<const float*>(t.slab_keys[slab]) + row, t.D);
-    w.found.emplace_back(-score, slot);  // so that the smaller pair is the better one
+    w.found.emplace_back(-inner_at(t.slabs, g, slot, q), slot);  // the smaller pair is the better
   }
   const int64_t n = std::min<int64_t>(t.k, static_cast<int64_t>(w.found.size()));
   std::partial_sort(w.found.begin(), w.found.begin() + n, w.found.end());
@@ -445,6 +451,90 @@ void search_part(const Task& t, Path path, int64_t g, int64_t first, int64_t las
   for (int64_t m = 0; m < n; ++m) answer(t, g, first + m, w.queries[m], origin, w);
 }
 
+// ---- pairs taken by slot: each product is the other's gradient ----------------------------------
+
+// out(m, i) = a(m) . row(slot(m, i)); 0 where the slot is -1.
+template <typename T>
+ALWAYS_INLINE void inner_of(const Slabs& t, int64_t g, const float* a, const int64_t* slots,
+                            int64_t k, float* out) {
+  for (int64_t i = 0; i < k; ++i) {
+    out[i] = 0;
+    if (slots[i] < 0) continue;
+    const auto [slab, at] = row_of(t, g, slots[i]);
+    out[i] = inner(a, static_cast<const T*>(t.rows[slab]) + at, t.D);
+  }
+}
+
+// out(m) = sum over i of a(m, i) row(slot(m, i)); slots of -1 are left out.
+template <typename T>
+ALWAYS_INLINE void sum_of(const Slabs& t, int64_t g, const float* a, const int64_t* slots,
+                          int64_t k, float* out) {
+  for (int64_t d = 0; d < t.D; ++d) out[d] = 0;
+  for (int64_t i = 0; i < k; ++i) {
+    if (slots[i] < 0 || a[i] == 0) continue;
+    const auto [slab, at] = row_of(t, g, slots[i]);
+    const T* row = static_cast<const T*>(t.rows[slab]) + at;
+    const float weight = a[i];
+    for (int64_t d = 0; d < t.D; ++d) out[d] += weight * to_float(row[d]);
+  }
+}
+
+struct Rows {
+  Slabs slabs;
+  int64_t M, k;
+  bool is_sum;
+  const float* a;        // (G, M, D), or (G, M, k) for sums
+  const int64_t* slots;  // (G, M, k)
+  float* out;            // (G, M, k), or (G, M, D) for sums
+};
+
+ALWAYS_INLINE void take_row(const Rows& r, int64_t row) {
+  const int64_t g = row / r.M, wide = r.slabs.D;
+  const float* a = r.a + row * (r.is_sum ? r.k : wide);
+  float* out = r.out + row * (r.is_sum ? wide : r.k);
+  const int64_t* slots = r.slots + row * r.k;
+  if (r.is_sum && r.slabs.is_bf16) sum_of<uint16_t>(r.slabs, g, a, slots, r.k, out);
+  else if (r.is_sum) sum_of<float>(r.slabs, g, a, slots, r.k, out);
+  else if (r.slabs.is_bf16) inner_of<uint16_t>(r.slabs, g, a, slots, r.k, out);
+  else inner_of<float>(r.slabs, g, a, slots, r.k, out);
+}
+
+void take_portable(const Rows& r, int64_t first, int64_t last) {
+  for (int64_t row = first; row < last; ++row) take_row(r, row);
+}
+
+#if HAS_X86
+TARGET_512 void take_512(const Rows& r, int64_t first, int64_t last) {
+  for (int64_t row = first; row < last; ++row) take_row(r, row);
+}
+
+__attribute__((target("avx2,fma"))) void take_avx2(const Rows& r, int64_t first, int64_t last) {
+  for (int64_t row = first; row < last; ++row) take_row(r, row);
+}
+#endif
+
+void take(const Rows& r, Path path, int64_t first, int64_t last) {
+#if HAS_X86
+  if (path >= AVX512) return take_512(r, first, last);
+  if (path == AVX2) return take_avx2(r, first, last);
+#endif
+  take_portable(r, first, last);
+}
+
+// Work on parts 0 ... n - 1 by up to n_thread threads, each with what `make` gives it.
+template <typename Make>
+void in_threads(int64_t n_thread, int64_t n, const Make& make) {
+  std::atomic<int64_t> next{0};
+  const auto run = [&] {
+    auto work = make();
+    for (int64_t part; (part = next.fetch_add(1)) < n;) work(part);
+  };
+  std::vector<std::thread> threads;
+  for (int64_t i = 1; i < std::min(n_thread, n); ++i) threads.emplace_back(run);
+  run();
+  for (auto& thread : threads) thread.join();
+}
+
 }  // namespace
 
 extern "C" {
@@ -489,32 +579,41 @@ void memformer_search(int path, int n_thread, int64_t G, int64_t M, int64_t D, i
                       const float* queries, const int64_t* start, const int64_t* stop,
                       int64_t n_packed, const int64_t* packed_first, const int64_t* packed_n,
                       const uint16_t* const* packed_keys, int64_t n_slab,
-                      const int64_t* slab_first, const int64_t* slab_stop,
-                      const int64_t* slab_stride, const void* const* slab_keys, int slab_is_bf16,
-                      float largest, float* scores, int64_t* slots) {
+                      const int64_t* slab_first, const int64_t* slab_stride,
+                      const void* const* slab_keys, int is_bf16, float largest, float* scores,
+                      int64_t* slots) {
   const Task task{G, M, D, k, queries, start, stop, n_packed, packed_first, packed_n, packed_keys,
-                  n_slab, slab_first, slab_stop, slab_stride, slab_keys, slab_is_bf16 != 0,
+                  {n_slab, slab_first, slab_stride, slab_keys, is_bf16 != 0, D},
                   largest, scores, slots};
   // parts of whole blocks of queries, several a thread, so that none waits long for another
   const int64_t wanted = n_thread > 1 ? (4 * n_thread + G - 1) / G : 1;
   int64_t size = (M + wanted - 1) / wanted;
   size = (size + MOST_QUERIES - 1) / MOST_QUERIES * MOST_QUERIES;
   size = std::min<int64_t>(std::max<int64_t>(size, 8 * MOST_QUERIES), 128 * MOST_QUERIES);
-  const int64_t per_head = (M + size - 1) / size, n_part = G * per_head;
-  std::atomic<int64_t> next{0};
-  const auto work = [&] {
-    Worker worker;
-    for (int64_t part; (part = next.fetch_add(1)) < n_part;) {
+  const int64_t per_head = (M + size - 1) / size;
+  in_threads(n_thread, G * per_head, [&] {
+    return [&, worker = Worker()](int64_t part) mutable {
       const int64_t first = part % per_head * size;
       search_part(task, static_cast<Path>(path), part / per_head, first, std::min(first + size, M),
                   worker);
-    }
-  };
-  const int64_t n = std::min<int64_t>(n_thread, n_part);
-  std::vector<std::thread> threads;
-  for (int64_t i = 1; i < n; ++i) threads.emplace_back(work);
-  work();
-  for (auto& thread : threads) thread.join();
+    };
+  });
+}
+
+// Rows of slabs taken by slot. is_sum 0: a (G, M, D) -> inner products (G, M, k), 0 where the slot
+// is -1. is_sum 1: a (G, M, k) -> weighted sums (G, M, D).
+void memformer_take(int path, int n_thread, int is_sum, int64_t G, int64_t M, int64_t D, int64_t k,
+                    const float* a, const int64_t* slots, int64_t n_slab,
+                    const int64_t* slab_first, const int64_t* slab_stride,
+                    const void* const* slab_rows, int is_bf16, float* out) {
+  const Rows rows{{n_slab, slab_first, slab_stride, slab_rows, is_bf16 != 0, D},
+                  M, k, is_sum != 0, a, slots, out};
+  const int64_t n = G * M, size = std::max<int64_t>(64, n / (4 * n_thread) + 1);
+  in_threads(n_thread, (n + size - 1) / size, [&] {
+    return [&](int64_t part) {
+      take(rows, static_cast<Path>(path), part * size, std::min(n, (part + 1) * size));
+    };
+  });
 }
 
 }  // extern "C"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -92,7 +92,6 @@ class FusedSearch(Search):
             len(parts), _longs([p.first for p in parts]), _longs([p.n for p in parts]),
             _pointers([p.keys for p in parts]),
             len(slabs), _longs([s.first for s in slabs]),
-            _longs([s.first + s.keys.shape[1] for s in slabs]),
             _longs([s.keys.stride(0) for s in slabs]), _pointers([s.keys for s in slabs]),
             int(book.dtype == torch.bfloat16), max(p.largest for p in parts),
             _at(scores), _at(slots),
@@ -125,6 +124,43 @@ class FusedSearch(Search):
         return _Packed(first, n, packed, max(largest))
 
 
+def can_take(book: Book, dtype: torch.dtype) -> bool:
+    """Whether `take_rows` serves these pages and operands of this dtype."""
+    narrow = dtype in (torch.float32, torch.bfloat16)
+    return narrow and book.device.type == "cpu" and _library() is not None
+
+
+def take_rows(
+    a: Tensor, book: Book, slots: Tensor, of: Literal["keys", "values"], *, is_sum: bool
+) -> Tensor:
+    """Products with rows of pages taken by slot; see `taken`, whose plain twin defines them.
+
+    Args:
+        a: (G, M, D) float32 for inner products, (G, M, k) for weighted sums.
+        book: pages of one lane, on the CPU.
+        slots: (G, M, k) int64; -1 stands for a row of zeros.
+        of: rows of keys or of values.
+        is_sum: weighted sums, else inner products.
+
+    Returns:
+        (G, M, k) or (G, M, D) float32.
+    """
+    library = _library()
+    G, M, k = slots.shape
+    out = torch.empty(G, M, book.head_dim if is_sum else k)
+    a, slots, runs = a.contiguous(), slots.contiguous(), list(book.runs(book.start, book.stop))
+    if not runs or k == 0:
+        return out.zero_()
+    rows = [run.keys if of == "keys" else run.values for run in runs]
+    library.memformer_take(
+        library.memformer_best_path(), torch.get_num_threads(), int(is_sum),
+        G, M, book.head_dim, k, _at(a), _at(slots),
+        len(runs), _longs([run.first for run in runs]), _longs([r.stride(0) for r in rows]),
+        _pointers(rows), int(book.dtype == torch.bfloat16), _at(out),
+    )  # fmt: skip
+    return out
+
+
 @cache
 def is_built() -> bool:
     """Whether the compiled part is here."""
@@ -149,9 +185,14 @@ def _library() -> Any:
         integer, integer, long, long, long, long,
         pointer, pointer, pointer,
         long, pointer, pointer, pointer,
-        long, pointer, pointer, pointer, pointer,
+        long, pointer, pointer, pointer,
         integer, ctypes.c_float,
         pointer, pointer,
+    ]  # fmt: skip
+    library.memformer_take.restype = None
+    library.memformer_take.argtypes = [
+        integer, integer, integer, long, long, long, long,
+        pointer, pointer, long, pointer, pointer, pointer, integer, pointer,
     ]  # fmt: skip
     return library
 

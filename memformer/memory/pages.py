@@ -8,8 +8,6 @@ is evicted, forks share what is sealed, and reading (`search`) never writes.
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass
-from functools import cached_property
 from math import gcd
 from pathlib import Path
 
@@ -20,64 +18,10 @@ from torch import Tensor
 from memformer.config import MemoryConfig
 from memformer.memory.book import Book, Run
 from memformer.memory.checks import bound, check_finite, check_shape
+from memformer.memory.found import Found
 from memformer.memory.search import Hits, Search, build_search
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a search returned, best first. Pairs are read from the pages when first asked for, as
-    they were at the time of the search: later writes, resets and evictions change nothing here."""
-
-    scores: Tensor
-    """Inner products of query and key, (B, H, L, k) float32; -inf where fewer than k exist."""
-    slots: Tensor
-    """(B, H, L, k) int64; -1 where fewer than k exist."""
-    _books: tuple[Book, ...]
-    _value_order: Callable[[Book, Tensor], Tensor] | None
-
-    @cached_property
-    def mask(self) -> Tensor:
-        """(B, H, L, k) bool: True where a pair was found."""
-        return self.slots >= 0
-
-    @cached_property
-    def keys(self) -> Tensor:
-        """(B, H, L, k, D) float32; zeros where the mask is False."""
-        return self._gather("keys", self.slots)
-
-    @cached_property
-    def values(self) -> Tensor:
-        """(B, H, L, k, D) float32; zeros where the mask is False."""
-        if self._value_order is None:
-            return self._gather("values", self.slots)
-        each = [self._value_order(book, s) for book, s in zip(self._books, self.slots, strict=True)]
-        return self._gather("values", torch.stack(each))
-
-    @cached_property
-    def token_index(self) -> Tensor:
-        """(B, H, L, k) int64: where in the manuscript each pair stood; -1 under the mask."""
-        return self._metadata[0]
-
-    @cached_property
-    def fraction(self) -> Tensor:
-        """(B, H, L, k) float32: the fraction of the novel there; NaN if unknown or masked."""
-        return self._metadata[1]
-
-    @cached_property
-    def _metadata(self) -> tuple[Tensor, Tensor]:
-        pairs = [book.metadata(s) for book, s in zip(self._books, self.slots, strict=True)]
-        index, fraction = zip(*pairs, strict=True)
-        return torch.stack(index), torch.stack(fraction)
-
-    def _gather(self, of: str, slots: Tensor) -> Tensor:
-        H = slots.shape[1]
-        rows = []
-        for book, each in zip(self._books, slots, strict=True):
-            grouped = each.reshape(book.n_kv_head, -1)  # heads of one group are neighbours
-            rows.append(book.gather(grouped, of).float().view(H, *each.shape[1:], book.head_dim))
-        return torch.stack(rows)
 
 
 class PagedMemory:

@@ -3,7 +3,7 @@
 B lanes, H query heads, G key/value heads, L queries, n keys of a part, D head_dim
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from einops import rearrange
@@ -12,13 +12,21 @@ from torch import Tensor
 from memformer.model.positions import rotate
 
 
+class OwnValues(Protocol):
+    """Values of each query's own, in whatever way they are kept."""
+
+    def weighted_sum(self, weights: Tensor) -> Tensor:
+        """(B, H, L, n) -> (B, H, L, D) in the same dtype."""
+
+
 class Part(NamedTuple):
     """Some of the pairs that a query attends to."""
 
     logits: Tensor
     """(B, H, L, n); -inf where a query does not see a pair."""
-    values: Tensor
-    """(B, G, n, D), shared by the queries, or (B, H, L, n, D), each query's own."""
+    values: "Tensor | OwnValues"
+    """(B, G, n, D), shared by the queries, or (B, H, L, n, D), each query's own; or what sums each
+    query's own values without putting them together."""
 
 
 def logits_of(q: Tensor, k: Tensor) -> Tensor:
@@ -83,7 +91,9 @@ def attend(parts: list[Part]) -> tuple[Tensor, list[Tensor]]:
     return torch.stack(sums).sum(0), split
 
 
-def _weighted_sum(weights: Tensor, values: Tensor) -> Tensor:
+def _weighted_sum(weights: Tensor, values: "Tensor | OwnValues") -> Tensor:
+    if not isinstance(values, Tensor):
+        return values.weighted_sum(weights)
     if values.dim() == 5:
         return (weights[..., None, :] @ values)[..., 0, :]
     grouped = rearrange(weights, "b (g r) l n -> b g (r l) n", g=values.shape[1])

@@ -254,7 +254,7 @@ class MemoryAttention(nn.Module):
         if self.fraction_bias is None:
             return found
         here = fraction[:, None, :, None]  # (B, 1, L, 1)
-        bias = self.fraction_bias(here - found.fraction)
+        bias = self.fraction_bias(here - found.places.fraction)
         recent = found.recent + self.fraction_bias(here - columns.fraction[:, None, None])
         return found._replace(
             paged=Part(found.paged.logits + bias, found.paged.values), recent=recent
@@ -287,7 +287,7 @@ class MemoryAttention(nn.Module):
     def _retrieved(self, weights: list[Tensor], found: Selection, columns: _Columns) -> Retrieved:
         """The pairs taken, heaviest first; at most n_retrieved of them carry weight."""
         shape = found.recent.shape
-        paged = found.token_index.expand(*weights[0].shape)
+        paged = found.places.token_index.expand(*weights[0].shape)
         recent = columns.token_index[:, None, None].expand(shape)
         index = torch.cat((paged, recent.masked_fill(found.recent.isneginf(), -1)), dim=-1)
         weight = torch.cat(weights, dim=-1).detach()

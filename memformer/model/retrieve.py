@@ -7,7 +7,7 @@ per token and segments do not matter.
     B lanes, H query heads, L queries, C recent columns, K retrieved, D head_dim
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -28,6 +28,23 @@ class Candidates(NamedTuple):
     """(B, H, L, n) int64; -1 where there is none."""
 
 
+class Places(Protocol):
+    """Where pairs stood in the manuscript; looked up when first asked for."""
+
+    @property
+    def token_index(self) -> Tensor:
+        """(B, H or 1, L or 1, n); -1 where there is none."""
+
+    @property
+    def fraction(self) -> Tensor:
+        """(B, H or 1, L or 1, n) of the novel; NaN where unknown."""
+
+
+class _AllPlaces(NamedTuple):
+    token_index: Tensor
+    fraction: Tensor
+
+
 class Selection(NamedTuple):
     """The pairs of `found(t, h)`, by the place they lie in."""
 
@@ -35,10 +52,8 @@ class Selection(NamedTuple):
     """Pairs of the paged memory."""
     recent: Tensor
     """(B, H, L, C): logits of recent columns outside the window; -inf where not selected."""
-    token_index: Tensor
-    """(B, H or 1, L or 1, n): token of each pair of `paged`; -1 where there is none."""
-    fraction: Tensor
-    """(B, H or 1, L or 1, n): its fraction of the novel; NaN where unknown."""
+    places: "Places"
+    """Where the pairs of `paged` stood."""
 
 
 def select_all(
@@ -57,7 +72,9 @@ def select_all(
     fraction = _padded_rows([run.fraction for run in runs], n, torch.nan)
     logits = _logits(q, keys.type_as(q), index, n_read, config, base)
     return Selection(
-        Part(logits, values.type_as(q)), recent, index[:, None, None], fraction[:, None, None]
+        Part(logits, values.type_as(q)),
+        recent,
+        _AllPlaces(index[:, None, None], fraction[:, None, None]),
     )
 
 
@@ -100,9 +117,7 @@ def select_found(
     else:
         paged_logits = logits[..., :n_paged]
     found = memory.at(slots)
-    return Selection(
-        Part(paged_logits, found.values.type_as(q)), recent, found.token_index, found.fraction
-    )
+    return Selection(Part(paged_logits, found), recent, found)
 
 
 def _search(q: Tensor, memory: PagedMemory, k: int, stop: Tensor | None) -> Candidates:
@@ -110,7 +125,7 @@ def _search(q: Tensor, memory: PagedMemory, k: int, stop: Tensor | None) -> Cand
     found = memory.search(q, k, stop=stop)
     if not (torch.is_grad_enabled() and q.requires_grad):
         return Candidates(found.scores.type_as(q), found.slots)
-    logits = (found.keys.type_as(q) @ q[..., None])[..., 0]  # (B, H, L, k)
+    logits = found.inner(q)  # (B, H, L, k)
     return Candidates(logits.masked_fill(~found.mask, -torch.inf), found.slots)
 
 
