@@ -112,6 +112,20 @@ class Questions(NamedTuple):
     """(n,)"""
 
 
+def written(words: list[str]) -> tuple[str, list[tuple[int, int]]]:
+    """The words as English is written, and the half-open span of characters of each."""
+    text, spans, begins = "", [], True
+    for word in words:
+        is_name = word in NAMES or word in VALUES["town"]
+        if text and word not in (".", "?", "'s"):
+            text += " "
+        start = len(text)
+        text += word.capitalize() if is_name or begins else word
+        spans.append((start, len(text)))
+        begins = word in (".", "?")
+    return text, spans
+
+
 class _Kind(NamedTuple):
     """The arguments of `draw` that a text depends on."""
 
