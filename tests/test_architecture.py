@@ -23,7 +23,7 @@ HOME = {
     "typer": "cli",
 }
 # the memory's interface and its files, never a way of searching
-SEEN_BY_MODEL = {"memory.pages", "memory.search", "memory.storage"}
+SEEN_BY_MODEL = {"memory.pages", "memory.rotary", "memory.search", "memory.storage"}
 
 
 def imports(path: Path):

@@ -78,6 +78,18 @@ inline std::pair<int64_t, int64_t> row_of(const Slabs& t, int64_t g, int64_t slo
   return {slab, g * t.stride[slab] + (slot - t.first[slab]) * t.D};
 }
 
+// Rotary positions (arXiv:2104.09864): channel p turns with channel p + D / 2. A table has cos and
+// sin of each of D / 2 angles by distance, (distances, 2, D / 2); the last row serves all beyond it.
+struct Rotary {
+  const float* table;  // none: keys are compared as stored
+  int64_t n, shift;    // rows; the key of a slot stands at position slot + shift
+};
+
+inline const float* turn_at(const Rotary& r, int64_t position, int64_t slot, int64_t D) {
+  const int64_t distance = position - (slot + r.shift);
+  return r.table + std::min(std::max<int64_t>(distance, 0), r.n - 1) * D;
+}
+
 struct Query {
   int64_t start, stop;
   float threshold, margin;
@@ -134,7 +146,10 @@ struct Task {
   const int64_t *packed_first, *packed_n;
   const uint16_t* const* packed_keys;  // (G, blocks, P, 16, 2) each
   Slabs slabs;
-  float largest;  // norm of any key
+  Rotary rotary;             // packed keys are turned by their positions, `turned` by the queries'
+  const int64_t* positions;  // (M,)
+  const float* turned;       // (G, M, D)
+  float largest;             // norm of any key
   float* scores;   // (G, M, k)
   int64_t* slots;  // (G, M, k)
 };
@@ -361,8 +376,29 @@ ALWAYS_INLINE float inner(const float* q, const T* row, int64_t D) {
   return sum[0];
 }
 
-float inner_at(const Slabs& t, int64_t g, int64_t slot, const float* q) {
+// a turned by an angle, times row.
+template <typename T>
+ALWAYS_INLINE float turned_inner(const float* a, const T* row, const float* turn, int64_t P) {
+  float sum[LANES] = {};
+  const auto one = [&](int64_t p) {
+    const float x = to_float(row[p]), y = to_float(row[p + P]);
+    return turn[p] * (a[p] * x + a[p + P] * y) + turn[p + P] * (a[p] * y - a[p + P] * x);
+  };
+  int64_t p = 0;
+  for (; p + LANES <= P; p += LANES)
+    for (int j = 0; j < LANES; ++j) sum[j] += one(p + j);
+  for (; p < P; ++p) sum[p % LANES] += one(p);
+  for (int width = LANES / 2; width; width /= 2)
+    for (int j = 0; j < width; ++j) sum[j] += sum[j + width];
+  return sum[0];
+}
+
+float inner_at(const Slabs& t, int64_t g, int64_t slot, const float* q, const float* turn) {
   const auto [slab, at] = row_of(t, g, slot);
+  if (turn)
+    return t.is_bf16
+               ? turned_inner(q, static_cast<const uint16_t*>(t.rows[slab]) + at, turn, t.D / 2)
+               : turned_inner(q, static_cast<const float*>(t.rows[slab]) + at, turn, t.D / 2);
   return t.is_bf16 ? inner(q, static_cast<const uint16_t*>(t.rows[slab]) + at, t.D)
                    : inner(q, static_cast<const float*>(t.rows[slab]) + at, t.D);
 }
@@ -374,7 +410,9 @@ void answer(const Task& t, int64_t g, int64_t m, Query& query, int64_t origin, W
   w.found.clear();
   for (int i = 0; i < query.n; ++i) {
     const int64_t slot = query.slots[i] + origin;
-    w.found.emplace_back(-inner_at(t.slabs, g, slot, q), slot);  // the smaller pair is the better
+    const float* turn =
+        t.rotary.table ? turn_at(t.rotary, t.positions[m], slot, t.D) : nullptr;
+    w.found.emplace_back(-inner_at(t.slabs, g, slot, q, turn), slot);  // the smaller is the better
   }
   const int64_t n = std::min<int64_t>(t.k, static_cast<int64_t>(w.found.size()));
   std::partial_sort(w.found.begin(), w.found.begin() + n, w.found.end());
@@ -394,7 +432,7 @@ void search_part(const Task& t, Path path, int64_t g, int64_t first, int64_t las
   const size_t room = std::max<size_t>(3 * t.k, 64) + BLOCKS * LANES;
   int64_t lowest = std::numeric_limits<int64_t>::max(), highest = 0;
   for (int64_t m = 0; m < n; ++m) {
-    const float* row = t.queries + (g * t.M + first + m) * t.D;
+    const float* row = (t.rotary.table ? t.turned : t.queries) + (g * t.M + first + m) * t.D;
     float norm = 0;
     for (int64_t d = 0; d < t.D; ++d) {
       w.q[m * t.D + d] = to_bf16(row[d]);
@@ -456,26 +494,38 @@ void search_part(const Task& t, Path path, int64_t g, int64_t first, int64_t las
 // out(m, i) = a(m) . row(slot(m, i)); 0 where the slot is -1.
 template <typename T>
 ALWAYS_INLINE void inner_of(const Slabs& t, int64_t g, const float* a, const int64_t* slots,
-                            int64_t k, float* out) {
+                            int64_t k, const Rotary& r, int64_t position, float* out) {
   for (int64_t i = 0; i < k; ++i) {
     out[i] = 0;
     if (slots[i] < 0) continue;
     const auto [slab, at] = row_of(t, g, slots[i]);
-    out[i] = inner(a, static_cast<const T*>(t.rows[slab]) + at, t.D);
+    const T* row = static_cast<const T*>(t.rows[slab]) + at;
+    out[i] = r.table ? turned_inner(a, row, turn_at(r, position, slots[i], t.D), t.D / 2)
+                     : inner(a, row, t.D);
   }
 }
 
 // out(m) = sum over i of a(m, i) row(slot(m, i)); slots of -1 are left out.
 template <typename T>
 ALWAYS_INLINE void sum_of(const Slabs& t, int64_t g, const float* a, const int64_t* slots,
-                          int64_t k, float* out) {
+                          int64_t k, const Rotary& r, int64_t position, float* out) {
   for (int64_t d = 0; d < t.D; ++d) out[d] = 0;
   for (int64_t i = 0; i < k; ++i) {
     if (slots[i] < 0 || a[i] == 0) continue;
     const auto [slab, at] = row_of(t, g, slots[i]);
     const T* row = static_cast<const T*>(t.rows[slab]) + at;
     const float weight = a[i];
-    for (int64_t d = 0; d < t.D; ++d) out[d] += weight * to_float(row[d]);
+    if (!r.table) {
+      for (int64_t d = 0; d < t.D; ++d) out[d] += weight * to_float(row[d]);
+      continue;
+    }
+    const int64_t P = t.D / 2;
+    const float* turn = turn_at(r, position, slots[i], t.D);
+    for (int64_t p = 0; p < P; ++p) {  // the row turned back by the angle
+      const float x = to_float(row[p]), y = to_float(row[p + P]);
+      out[p] += weight * (turn[p] * x + turn[p + P] * y);
+      out[p + P] += weight * (turn[p] * y - turn[p + P] * x);
+    }
   }
 }
 
@@ -485,7 +535,9 @@ struct Rows {
   bool is_sum;
   const float* a;        // (G, M, D), or (G, M, k) for sums
   const int64_t* slots;  // (G, M, k)
-  float* out;            // (G, M, k), or (G, M, D) for sums
+  Rotary rotary;
+  const int64_t* positions;  // (M,)
+  float* out;                // (G, M, k), or (G, M, D) for sums
 };
 
 ALWAYS_INLINE void take_row(const Rows& r, int64_t row) {
@@ -493,10 +545,12 @@ ALWAYS_INLINE void take_row(const Rows& r, int64_t row) {
   const float* a = r.a + row * (r.is_sum ? r.k : wide);
   float* out = r.out + row * (r.is_sum ? wide : r.k);
   const int64_t* slots = r.slots + row * r.k;
-  if (r.is_sum && r.slabs.is_bf16) sum_of<uint16_t>(r.slabs, g, a, slots, r.k, out);
-  else if (r.is_sum) sum_of<float>(r.slabs, g, a, slots, r.k, out);
-  else if (r.slabs.is_bf16) inner_of<uint16_t>(r.slabs, g, a, slots, r.k, out);
-  else inner_of<float>(r.slabs, g, a, slots, r.k, out);
+  const Slabs& t = r.slabs;
+  const int64_t at = r.rotary.table ? r.positions[row % r.M] : 0;
+  if (r.is_sum && t.is_bf16) sum_of<uint16_t>(t, g, a, slots, r.k, r.rotary, at, out);
+  else if (r.is_sum) sum_of<float>(t, g, a, slots, r.k, r.rotary, at, out);
+  else if (t.is_bf16) inner_of<uint16_t>(t, g, a, slots, r.k, r.rotary, at, out);
+  else inner_of<float>(t, g, a, slots, r.k, r.rotary, at, out);
 }
 
 void take_portable(const Rows& r, int64_t first, int64_t last) {
@@ -543,8 +597,10 @@ extern "C" {
 int memformer_best_path() { return best_path(); }
 
 // Keys of one head, n rows of D from `keys` on -> (ceil(n / 16), D / 2, 16, 2) bfloat16, zeros at
-// the end. Returns the largest norm of a key.
-float memformer_pack(const void* keys, int is_bf16, int64_t n, int64_t D, uint16_t* out) {
+// the end. Turned by cos and sin (n, 2, D / 2) if given. Returns the largest norm of a key.
+float memformer_pack(const void* keys, int is_bf16, int64_t n, int64_t D, const float* turn,
+                     uint16_t* out) {
+  std::vector<float> key(D);
   const int64_t P = D / 2, n_block = (n + LANES - 1) / LANES;
   float largest = 0;
   for (int64_t block = 0; block < n_block; ++block) {
@@ -553,20 +609,21 @@ float memformer_pack(const void* keys, int is_bf16, int64_t n, int64_t D, uint16
       const int64_t row = block * LANES + j;
       float norm = 0;
       for (int64_t d = 0; d < D; ++d) {
-        uint16_t value = 0;
-        if (row < n) {
-          if (is_bf16) {
-            value = static_cast<const uint16_t*>(keys)[row * D + d];
-            const float x = from_bf16(value);
-            norm += x * x;
-          } else {
-            const float x = static_cast<const float*>(keys)[row * D + d];
-            value = to_bf16(x);
-            norm += x * x;
-          }
-        }
-        to[((d / 2) * LANES + j) * 2 + d % 2] = value;
+        key[d] = 0;
+        if (row < n)
+          key[d] = is_bf16 ? from_bf16(static_cast<const uint16_t*>(keys)[row * D + d])
+                           : static_cast<const float*>(keys)[row * D + d];
+        norm += key[d] * key[d];
       }
+      if (turn && row < n) {
+        const float* angle = turn + row * D;
+        for (int64_t p = 0; p < P; ++p) {
+          const float x = key[p], y = key[p + P];
+          key[p] = x * angle[p] - y * angle[p + P];
+          key[p + P] = x * angle[p + P] + y * angle[p];
+        }
+      }
+      for (int64_t d = 0; d < D; ++d) to[((d / 2) * LANES + j) * 2 + d % 2] = to_bf16(key[d]);
       largest = std::max(largest, norm);
     }
   }
@@ -575,16 +632,20 @@ float memformer_pack(const void* keys, int is_bf16, int64_t n, int64_t D, uint16
 
 // The k best slots of each query within its bounds, best first, ties to the lower slot; score -inf
 // and slot -1 where there are fewer. Packed stretches and slabs ascend; slabs cover the stretches.
+// With a table of turns (see Rotary), scores are those of each key at its distance from its query:
+// then packed keys and `turned` are turned by their positions, `queries` are not.
 void memformer_search(int path, int n_thread, int64_t G, int64_t M, int64_t D, int64_t k,
                       const float* queries, const int64_t* start, const int64_t* stop,
                       int64_t n_packed, const int64_t* packed_first, const int64_t* packed_n,
                       const uint16_t* const* packed_keys, int64_t n_slab,
                       const int64_t* slab_first, const int64_t* slab_stride,
-                      const void* const* slab_keys, int is_bf16, float largest, float* scores,
+                      const void* const* slab_keys, int is_bf16, float largest,
+                      const float* table, int64_t n_table, int64_t shift,
+                      const int64_t* positions, const float* turned, float* scores,
                       int64_t* slots) {
   const Task task{G, M, D, k, queries, start, stop, n_packed, packed_first, packed_n, packed_keys,
                   {n_slab, slab_first, slab_stride, slab_keys, is_bf16 != 0, D},
-                  largest, scores, slots};
+                  {table, n_table, shift}, positions, turned, largest, scores, slots};
   // parts of whole blocks of queries, several a thread, so that none waits long for another
   const int64_t wanted = n_thread > 1 ? (4 * n_thread + G - 1) / G : 1;
   int64_t size = (M + wanted - 1) / wanted;
@@ -601,13 +662,15 @@ void memformer_search(int path, int n_thread, int64_t G, int64_t M, int64_t D, i
 }
 
 // Rows of slabs taken by slot. is_sum 0: a (G, M, D) -> inner products (G, M, k), 0 where the slot
-// is -1. is_sum 1: a (G, M, k) -> weighted sums (G, M, D).
+// is -1. is_sum 1: a (G, M, k) -> weighted sums (G, M, D). With a table of turns a is turned by the
+// distance from its position to the slot's, or the row is turned back: each is the other's gradient.
 void memformer_take(int path, int n_thread, int is_sum, int64_t G, int64_t M, int64_t D, int64_t k,
                     const float* a, const int64_t* slots, int64_t n_slab,
                     const int64_t* slab_first, const int64_t* slab_stride,
-                    const void* const* slab_rows, int is_bf16, float* out) {
+                    const void* const* slab_rows, int is_bf16, const float* table, int64_t n_table,
+                    int64_t shift, const int64_t* positions, float* out) {
   const Rows rows{{n_slab, slab_first, slab_stride, slab_rows, is_bf16 != 0, D},
-                  M, k, is_sum != 0, a, slots, out};
+                  M, k, is_sum != 0, a, slots, {table, n_table, shift}, positions, out};
   const int64_t n = G * M, size = std::max<int64_t>(64, n / (4 * n_thread) + 1);
   in_threads(n_thread, (n + size - 1) / size, [&] {
     return [&](int64_t part) {

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from memformer.memory.book import Book
+from memformer.memory.rotary import Rotary
 from memformer.memory.taken import taken
 
 
@@ -57,10 +58,11 @@ class Found:
         index, fraction = zip(*pairs, strict=True)
         return torch.stack(index), torch.stack(fraction)
 
-    def inner(self, a: Tensor) -> Tensor:
+    def inner(self, a: Tensor, rotary: Rotary | None = None) -> Tensor:
         """Inner products with the keys found: a (B, H, L, D) -> (B, H, L, k) in its dtype, 0 under
-        the mask. With gradient to `a`; the keys, (B, H, L, k, D), are never put together."""
-        return taken(a, self._books, self.slots, "keys", is_sum=False)
+        the mask; with `rotary` at the distance of query and key. With gradient to `a`; the keys,
+        (B, H, L, k, D), are never put together."""
+        return taken(a, self._books, self.slots, "keys", is_sum=False, rotary=rotary)
 
     def weighted_sum(self, weights: Tensor) -> Tensor:
         """The sum of the values found: weights (B, H, L, k) -> (B, H, L, D) in their dtype. With

@@ -8,16 +8,17 @@ are those of `exact`, up to the order of float32 sums.
 """
 
 import ctypes
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from memformer.memory.book import Book
+from memformer.memory.rotary import turn, turns
 from memformer.memory.search import Hits, Search
 
 GROUP_LEN = 1024
@@ -26,16 +27,32 @@ PATHS = ("portable", "avx2", "avx512", "avx512_bf16")
 """Instruction sets, the best last."""
 
 
-@dataclass(frozen=True)
-class _Packed:
+class _Packed(NamedTuple):
     first: int
     n: int
     keys: Tensor  # (G, ceil(n / 16), D / 2, 16, 2) bfloat16
     largest: float  # norm of a key
 
-    @property
-    def stop(self) -> int:
-        return self.first + self.n
+
+@dataclass(frozen=True)
+class _Group:
+    """Slots whose keys are packed together, when first searched: as stored (None), and turned by
+    their positions (base, shift)."""
+
+    first: int
+    stop: int
+    packed: dict[tuple[float, int] | None, _Packed] = field(default_factory=dict)
+
+
+class LaneRotary(NamedTuple):
+    """`Rotary` of one lane, for the rows of each key/value head."""
+
+    base: float
+    positions: Tensor
+    """(M,) int64"""
+    shift: int
+    table: Tensor
+    """Turns by distance, (n, 2, D / 2); the last serves all beyond."""
 
 
 class FusedSearch(Search):
@@ -65,27 +82,44 @@ class FusedSearch(Search):
         self.library = library
 
     def index(self, book: Book) -> None:
-        """Pack the keys of newly sealed pages. A group whose oldest pages were evicted is kept."""
+        """Group newly sealed pages. A group whose oldest pages were evicted is kept."""
         unit = -(-GROUP_LEN // book.page_len) * book.page_len
-        kept = {group.first: group for group in cast(list[_Packed], book.groups)}
+        kept = {group.first: group for group in cast(list[_Group], book.groups)}
         firsts = range(book.start // unit * unit, book.sealed - unit + 1, unit)
         wanted = [first for first in firsts if first >= book.start or first in kept]
         if list(kept) != wanted:
-            book.groups = [
-                kept.get(first) or self._pack(book, first, first + unit) for first in wanted
-            ]
+            book.groups = [kept.get(first) or _Group(first, first + unit) for first in wanted]
 
     def top_k(self, book: Book, queries: Tensor, k: int, start: Tensor, stop: Tensor) -> Hits:
         """See `Search.top_k`; queries, bounds and pages lie on the CPU."""
+        return self._search(book, queries, k, start, stop, None)
+
+    def top_k_at(
+        self, book: Book, queries: Tensor, k: int, start: Tensor, stop: Tensor, rotary: LaneRotary
+    ) -> Hits:
+        """As `top_k`, by inner products at the distance of query and key, which is at most that of
+        the table's last row."""
+        return self._search(book, queries, k, start, stop, rotary)
+
+    def _search(
+        self,
+        book: Book,
+        queries: Tensor,
+        k: int,
+        start: Tensor,
+        stop: Tensor,
+        rotary: LaneRotary | None,
+    ) -> Hits:
         G, M, D = queries.shape
         scores = torch.full((G, M, k), -torch.inf)
         slots = torch.full((G, M, k), -1)
         lowest, highest = (int(start.min()), int(stop.max())) if M else (0, 0)
-        parts = self._parts(book, lowest, highest) if lowest < highest else []
+        parts = self._parts(book, lowest, highest, rotary) if lowest < highest else []
         if not parts:
             return Hits(scores, slots)
         queries, bounds = queries.contiguous(), (start.contiguous(), stop.contiguous())
-        slabs = list(book.runs(parts[0].first, parts[-1].stop))
+        turned, by_distance = self._turned(queries, rotary)
+        slabs = list(book.runs(parts[0].first, parts[-1].first + parts[-1].n))
         self.library.memformer_search(
             self.path, torch.get_num_threads(), G, M, D, k,
             _at(queries), _at(bounds[0]), _at(bounds[1]),
@@ -94,33 +128,57 @@ class FusedSearch(Search):
             len(slabs), _longs([s.first for s in slabs]),
             _longs([s.keys.stride(0) for s in slabs]), _pointers([s.keys for s in slabs]),
             int(book.dtype == torch.bfloat16), max(p.largest for p in parts),
-            _at(scores), _at(slots),
+            *by_distance, None if turned is None else _at(turned), _at(scores), _at(slots),
         )  # fmt: skip
         return Hits(scores, slots)
 
-    def _parts(self, book: Book, lowest: int, highest: int) -> list[_Packed]:
+    def _turned(self, queries: Tensor, rotary: LaneRotary | None) -> tuple[Tensor | None, Any]:
+        if rotary is None:
+            return None, _by_distance(None)
+        turned = turn(queries, rotary.positions, rotary.base).contiguous()
+        return turned, _by_distance(rotary)
+
+    def _parts(
+        self, book: Book, lowest: int, highest: int, rotary: LaneRotary | None
+    ) -> list[_Packed]:
         """Packed keys that cover the slots [lowest, highest), which the book holds; ascending. What
         stands before the first group or after the last is packed for this call."""
-        groups = cast(list[_Packed], book.groups)
-        parts = [group for group in groups if group.stop > lowest and group.first < highest]
-        begin, end = (groups[0].first, groups[-1].stop) if groups else (highest, highest)
+        groups = cast(list[_Group], book.groups)
+        parts = [
+            self._of_group(book, group, rotary)
+            for group in groups
+            if group.stop > lowest and group.first < highest
+        ]
+        begin, end = (groups[0].first, groups[-1].stop) if groups else (lowest, lowest)
         if lowest < min(begin, highest):
-            parts.insert(0, self._pack(book, lowest, min(begin, highest)))
+            parts.insert(0, self._pack(book, lowest, min(begin, highest), rotary))
         if max(end, lowest) < highest:
-            parts.append(self._pack(book, max(end, lowest), highest))
+            parts.append(self._pack(book, max(end, lowest), highest, rotary))
         return parts
 
-    def _pack(self, book: Book, first: int, stop: int) -> _Packed:
+    def _of_group(self, book: Book, group: _Group, rotary: LaneRotary | None) -> _Packed:
+        kind = None if rotary is None else (rotary.base, rotary.shift)
+        if kind not in group.packed:
+            if group.first < book.start:  # its oldest pages are gone
+                return self._pack(book, book.start, group.stop, rotary)
+            group.packed[kind] = self._pack(book, group.first, group.stop, rotary)
+        return group.packed[kind]
+
+    def _pack(self, book: Book, first: int, stop: int, rotary: LaneRotary | None) -> _Packed:
         runs = list(book.runs(first, stop))
         keys = runs[0].keys if len(runs) == 1 else torch.cat([run.keys for run in runs], dim=1)
         G, n, D = keys.shape
         packed = torch.empty(G, -(-n // 16), D // 2, 16, 2, dtype=torch.bfloat16)
+        turned_by = (
+            None if rotary is None else turns(first + rotary.shift, n, D, rotary.base).contiguous()
+        )
         largest = [
             self.library.memformer_pack(
-                _at(keys[g]), int(keys.dtype == torch.bfloat16), n, D, _at(packed[g])
+                _at(keys[g]), int(keys.dtype == torch.bfloat16), n, D,
+                None if turned_by is None else _at(turned_by), _at(packed[g]),
             )
             for g in range(G)
-        ]
+        ]  # fmt: skip
         return _Packed(first, n, packed, max(largest))
 
 
@@ -131,7 +189,13 @@ def can_take(book: Book, dtype: torch.dtype) -> bool:
 
 
 def take_rows(
-    a: Tensor, book: Book, slots: Tensor, of: Literal["keys", "values"], *, is_sum: bool
+    a: Tensor,
+    book: Book,
+    slots: Tensor,
+    of: Literal["keys", "values"],
+    *,
+    is_sum: bool,
+    rotary: LaneRotary | None = None,
 ) -> Tensor:
     """Products with rows of pages taken by slot; see `taken`, whose plain twin defines them.
 
@@ -141,6 +205,7 @@ def take_rows(
         slots: (G, M, k) int64; -1 stands for a row of zeros.
         of: rows of keys or of values.
         is_sum: weighted sums, else inner products.
+        rotary: inner products at the distance of query and key; sums of the rows turned back.
 
     Returns:
         (G, M, k) or (G, M, D) float32.
@@ -156,7 +221,7 @@ def take_rows(
         library.memformer_best_path(), torch.get_num_threads(), int(is_sum),
         G, M, book.head_dim, k, _at(a), _at(slots),
         len(runs), _longs([run.first for run in runs]), _longs([r.stride(0) for r in rows]),
-        _pointers(rows), int(book.dtype == torch.bfloat16), _at(out),
+        _pointers(rows), int(book.dtype == torch.bfloat16), *_by_distance(rotary), _at(out),
     )  # fmt: skip
     return out
 
@@ -179,22 +244,30 @@ def _library() -> Any:
         return None
     long, pointer, integer = ctypes.c_int64, ctypes.c_void_p, ctypes.c_int
     library.memformer_pack.restype = ctypes.c_float
-    library.memformer_pack.argtypes = [pointer, integer, long, long, pointer]
+    library.memformer_pack.argtypes = [pointer, integer, long, long, pointer, pointer]
     library.memformer_search.restype = None
     library.memformer_search.argtypes = [
         integer, integer, long, long, long, long,
         pointer, pointer, pointer,
         long, pointer, pointer, pointer,
         long, pointer, pointer, pointer,
-        integer, ctypes.c_float,
-        pointer, pointer,
+        integer, ctypes.c_float, pointer, long, long, pointer,
+        pointer, pointer, pointer,
     ]  # fmt: skip
     library.memformer_take.restype = None
     library.memformer_take.argtypes = [
         integer, integer, integer, long, long, long, long,
-        pointer, pointer, long, pointer, pointer, pointer, integer, pointer,
+        pointer, pointer, long, pointer, pointer, pointer, integer,
+        pointer, long, long, pointer, pointer,
     ]  # fmt: skip
     return library
+
+
+def _by_distance(rotary: LaneRotary | None) -> tuple[Any, ...]:
+    """The table of turns, its rows, the shift from slot to position, the queries' positions."""
+    if rotary is None:
+        return None, 0, 0, None
+    return _at(rotary.table), len(rotary.table), rotary.shift, _at(rotary.positions)
 
 
 def _at(tensor: Tensor) -> int:

@@ -19,7 +19,10 @@ from memformer.config import MemoryConfig
 from memformer.memory.book import Book, Run
 from memformer.memory.checks import bound, check_finite, check_shape
 from memformer.memory.found import Found
+from memformer.memory.fused import FusedSearch
+from memformer.memory.rotary import Rotary
 from memformer.memory.search import Hits, Search, build_search
+from memformer.memory.taken import lane_rotary
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -124,6 +127,7 @@ class PagedMemory:
         *,
         start: Tensor | None = None,
         stop: Tensor | None = None,
+        rotary: Rotary | None = None,
     ) -> Found:
         """The k pairs of each query's own lane with the largest inner products of query and key.
 
@@ -132,6 +136,8 @@ class PagedMemory:
             k: pairs wanted, at least 1; where a lane holds fewer, the rest is masked.
             start, stop: slot bounds, (B,) or (B, L) int64: only slots in [start, stop) are found.
                 Slots count what was ever appended to the lane, from 0.
+            rotary: compare at the distance of query and key; only if `searches_by_distance`, and
+                within `max_distance`, if it is set: give `start`.
 
         Returns:
             `Found`, without gradient: score again with `found.keys` to train queries.
@@ -149,7 +155,8 @@ class PagedMemory:
         check_finite("search: query", queries, range(self.n_lane), None)
         queries, n_rep = queries.detach().float(), H // self.n_kv_head
         hits = [
-            self._search_lane(lane, queries[lane], k, start, stop) for lane in range(self.n_lane)
+            self._search_lane(lane, queries[lane], k, start, stop, rotary)
+            for lane in range(self.n_lane)
         ]
         return Found(
             torch.stack([rearrange(h.scores, "g (r l) k -> (g r) l k", r=n_rep) for h in hits]),
@@ -266,8 +273,19 @@ class PagedMemory:
 
         return load_memory(Path(folder), device)
 
+    @property
+    def searches_by_distance(self) -> bool:
+        """Whether `search` can compare queries and keys at their distance."""
+        return isinstance(self.backend, FusedSearch)
+
     def _search_lane(
-        self, lane: int, queries: Tensor, k: int, start: Tensor | None, stop: Tensor | None
+        self,
+        lane: int,
+        queries: Tensor,
+        k: int,
+        start: Tensor | None,
+        stop: Tensor | None,
+        rotary: Rotary | None,
     ) -> Hits:
         """`queries` (H, L, D) of one lane -> hits (G, H/G · L, k)."""
         book = self.books[lane]
@@ -276,7 +294,16 @@ class PagedMemory:
         first = bound("start", start, self.n_lane, L, lane, book.start, self.device)
         last = bound("stop", stop, self.n_lane, L, lane, book.stop, self.device)
         first, last = first.clamp(min=book.start), last.clamp(max=book.stop)
-        return self.backend.top_k(book, rows, k, first.repeat(n_rep), last.repeat(n_rep))
+        bounds = first.repeat(n_rep), last.repeat(n_rep)
+        turned_by = lane_rotary(rotary, lane, n_rep, book)
+        if turned_by is None:
+            return self.backend.top_k(book, rows, k, *bounds)
+        if not isinstance(self.backend, FusedSearch):
+            raise ValueError(
+                f"search: rotary needs search='fused', got {self.config.search!r}: score the pairs "
+                "at their distances yourself"
+            )
+        return self.backend.top_k_at(book, rows, k, *bounds, turned_by)
 
     def _new_book(self) -> Book:
         dtype = DTYPES[self.config.dtype]

@@ -15,15 +15,26 @@ import torch
 from torch import Tensor
 
 from memformer.memory.book import Book
-from memformer.memory.fused import can_take, take_rows
+from memformer.memory.fused import LaneRotary, can_take, take_rows
+from memformer.memory.rotary import Rotary, table
 
 Of = Literal["keys", "values"]
 
+_FEW = 1 << 14
+"""Distances by which tables grow."""
 _BLOCK = 1 << 24
 """Elements of rows put together at once: 64 MiB of float32."""
 
 
-def taken(a: Tensor, books: tuple[Book, ...], slots: Tensor, of: Of, *, is_sum: bool) -> Tensor:
+def taken(
+    a: Tensor,
+    books: tuple[Book, ...],
+    slots: Tensor,
+    of: Of,
+    *,
+    is_sum: bool,
+    rotary: Rotary | None = None,
+) -> Tensor:
     """Inner products or weighted sums of `a` with rows of each lane's pages.
 
     Args:
@@ -32,45 +43,82 @@ def taken(a: Tensor, books: tuple[Book, ...], slots: Tensor, of: Of, *, is_sum: 
         slots: (B, H, L, k) int64, held by the books, or -1.
         of: which rows.
         is_sum: weighted sums, else inner products.
+        rotary: inner products at the distance of query and row, a row's position being its slot
+            plus the shift; for sums, rows are turned back by that distance.
 
     Returns:
         (B, H, L, k) or (B, H, L, D), in the dtype of `a`.
     """
-    out = _Taken.apply(a, books, slots, of, is_sum)  # type: ignore[no-untyped-call]
+    out = _Taken.apply(a, books, slots, of, is_sum, rotary)  # type: ignore[no-untyped-call]
     return cast(Tensor, out)
 
 
 class _Taken(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, a: Tensor, books: Any, slots: Tensor, of: Of, is_sum: bool) -> Tensor:
-        ctx.books, ctx.slots, ctx.of, ctx.is_sum = books, slots, of, is_sum
-        each = [_of_lane(a[lane], book, slots[lane], of, is_sum) for lane, book in enumerate(books)]
+    def forward(
+        ctx: Any, a: Tensor, books: Any, slots: Tensor, of: Of, is_sum: bool, rotary: Rotary | None
+    ) -> Tensor:
+        ctx.books, ctx.slots, ctx.of, ctx.is_sum, ctx.rotary = books, slots, of, is_sum, rotary
+        n_rep = slots.shape[1] // books[0].n_kv_head
+        each = []
+        for lane, book in enumerate(books):
+            turned_by = lane_rotary(rotary, lane, n_rep, book)
+            each.append(_of_lane(a[lane], book, slots[lane], of, is_sum, turned_by))
         return torch.stack(each)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        grad = taken(grads[0], ctx.books, ctx.slots, ctx.of, is_sum=not ctx.is_sum)
-        return grad, None, None, None, None
+        grad = taken(
+            grads[0], ctx.books, ctx.slots, ctx.of, is_sum=not ctx.is_sum, rotary=ctx.rotary
+        )
+        return grad, None, None, None, None, None
 
 
-def _of_lane(a: Tensor, book: Book, slots: Tensor, of: Of, is_sum: bool) -> Tensor:
+def _of_lane(
+    a: Tensor, book: Book, slots: Tensor, of: Of, is_sum: bool, rotary: LaneRotary | None
+) -> Tensor:
     """(H, L, ·) -> (H, L, ·)"""
     H, L, k = slots.shape
     G = book.n_kv_head
     rows, places = a.reshape(G, -1, a.shape[-1]), slots.reshape(G, -1, k)  # heads are neighbours
     if can_take(book, a.dtype):
-        out = take_rows(rows.float(), book, places, of, is_sum=is_sum).type_as(a)
+        out = take_rows(rows.float(), book, places, of, is_sum=is_sum, rotary=rotary).type_as(a)
     else:
-        out = _plain(rows, book, places, of, is_sum)
+        out = _plain(rows, book, places, of, is_sum, rotary)
     return out.view(H, L, out.shape[-1])
 
 
-def _plain(a: Tensor, book: Book, slots: Tensor, of: Of, is_sum: bool) -> Tensor:
+def _plain(
+    a: Tensor, book: Book, slots: Tensor, of: Of, is_sum: bool, rotary: LaneRotary | None
+) -> Tensor:
     """The definition: a (G, M, ·), slots (G, M, k) -> (G, M, ·)."""
     n_row = max(1, _BLOCK // max(1, slots.shape[0] * slots.shape[2] * book.head_dim))
     out = []
-    for part, at in zip(torch.split(a, n_row, 1), torch.split(slots, n_row, 1), strict=True):
+    for first in range(0, max(1, a.shape[1]), n_row):
+        part, at = a[:, first : first + n_row], slots[:, first : first + n_row]
         rows = book.gather(at.flatten(1), of).view(*at.shape, book.head_dim).type_as(a)
+        if rotary is not None:
+            rows = _turned_back(rows, at, rotary.positions[first : first + n_row], rotary)
         product = part[..., None, :] @ rows if is_sum else part[..., None, :] @ rows.mT
         out.append(product[..., 0, :])
     return torch.cat(out, dim=1)
+
+
+def _turned_back(rows: Tensor, slots: Tensor, positions: Tensor, rotary: LaneRotary) -> Tensor:
+    """Rows (G, M, k, D) turned by minus their distance: q · R(s - t) k = R(t - s) q · k."""
+    distance = (positions[:, None] - slots - rotary.shift).clamp(0, len(rotary.table) - 1)
+    cos, sin = rotary.table.to(rows)[distance].unbind(-2)  # (G, M, k, D / 2) each
+    x, y = rows.chunk(2, dim=-1)
+    return torch.cat((cos * x + sin * y, cos * y - sin * x), dim=-1)
+
+
+def lane_rotary(rotary: Rotary | None, lane: int, n_rep: int, book: Book) -> LaneRotary | None:
+    """One lane's, for rows of `n_rep` query heads one after the other."""
+    if rotary is None:
+        return None
+    positions = rotary.positions[lane]
+    farthest = int(positions.max()) + 1 if rotary.max_distance is None else rotary.max_distance + 1
+    if rotary.max_distance is None:  # few tables, however far the manuscript goes
+        farthest = -(-farthest // _FEW) * _FEW
+    turns_by_distance = table(farthest, book.head_dim, rotary.base)
+    return LaneRotary(rotary.base, positions.repeat(n_rep), rotary.shift, turns_by_distance)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from memformer.config import MemoryConfig
 from memformer.memory.pages import PagedMemory
+from memformer.memory.rotary import Rotary
 from memformer.memory.search import top_k_lowest_first
 from memformer.model.local_attention import Part, logits_of, rotary_logits
 from memformer.model.positions import rotate
@@ -120,12 +121,21 @@ def select_found(
     return Selection(Part(paged_logits, found), recent, found)
 
 
-def _search(q: Tensor, memory: PagedMemory, k: int, stop: Tensor | None) -> Candidates:
-    """The k best inner products with keys as stored. With gradient they are computed again."""
-    found = memory.search(q, k, stop=stop)
+def _search(
+    q: Tensor,
+    memory: PagedMemory,
+    k: int,
+    stop: Tensor | None,
+    *,
+    start: Tensor | None = None,
+    rotary: Rotary | None = None,
+) -> Candidates:
+    """The k best inner products with keys as stored, or at their distance. With gradient they are
+    computed again."""
+    found = memory.search(q, k, start=start, stop=stop, rotary=rotary)
     if not (torch.is_grad_enabled() and q.requires_grad):
         return Candidates(found.scores.type_as(q), found.slots)
-    logits = found.inner(q)  # (B, H, L, k)
+    logits = found.inner(q, rotary)  # (B, H, L, k)
     return Candidates(logits.masked_fill(~found.mask, -torch.inf), found.slots)
 
 
@@ -139,6 +149,8 @@ def _search_rotary(
 ) -> list[Candidates]:
     """Pairs nearer than max_distance are scored densely, each at its distance; all older ones share
     one distance, so they are searched as stored, by a query rotated once."""
+    if memory.searches_by_distance:
+        return _search_by_distance(q, memory, n_read, n_sink, config, base)
     M = config.max_distance
     if M is None:
         return [_score_near(q, memory, [0] * memory.n_lane, n_read, config, base)]
@@ -150,6 +162,29 @@ def _search_rotary(
     turned = rotate(q, torch.full((1, 1), M, device=q.device), base)
     stop = torch.tensor(border, device=q.device)
     return [_search(turned, memory, config.n_retrieved, stop), near]
+
+
+def _search_by_distance(
+    q: Tensor,
+    memory: PagedMemory,
+    n_read: list[int],
+    n_sink: int,
+    config: MemoryConfig,
+    base: float,
+) -> list[Candidates]:
+    """The same by two searches: keys within max_distance at their distance, all older ones as
+    stored, by a query rotated once."""
+    M, K, L = config.max_distance, config.n_retrieved, q.shape[2]
+    t = torch.tensor(n_read)[:, None] + torch.arange(L)  # (B, L)
+    rotary = Rotary(base, t, n_sink, M)
+    if M is None:
+        return [_search(q, memory, K, None, rotary=rotary)]
+    border = (t - M - n_sink).clamp(min=0)  # the first slot within M of each query
+    near = _search(q, memory, K, None, start=border, rotary=rotary)
+    if not bool(border.any()):
+        return [near]
+    turned = rotate(q, torch.full((1, 1), M), base)
+    return [_search(turned, memory, K, border), near]
 
 
 def _score_near(

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from memformer.config import MemoryConfig
+from memformer.memory import fused
 from memformer.model.memory_attention import MemoryAttention
 from tests.model import naive
 from tests.model.conftest import lively
@@ -22,10 +23,16 @@ CASES = [
 ]
 
 
-def layer_of(combine="joint", positions="none", limit=None, n_retrieved=3, n_sink=2, **changes):
+SEARCHES = ("exact", "fused") if fused.is_built() else ("exact",)
+
+
+def layer_of(
+    combine="joint", positions="none", limit=None, n_retrieved=3, n_sink=2, search="exact",
+    **changes,
+):  # fmt: skip
     memory = MemoryConfig(
         combine=combine, positions=positions, max_distance=limit, n_retrieved=n_retrieved,
-        page_len=4, search="exact",
+        page_len=4, search=search,
     )  # fmt: skip
     sizes = dict(n_head=4, n_kv_head=2, head_dim=6, window=5, n_sink=n_sink)
     return lively(MemoryAttention(20, **{**sizes, **changes}, memory=memory)).double()
@@ -40,9 +47,10 @@ def in_segments(layer, x, u, L):
     return torch.cat(rows)
 
 
+@pytest.mark.parametrize("search", SEARCHES)
 @pytest.mark.parametrize(("combine", "positions", "limit", "n_retrieved", "n_sink"), CASES)
-def test_layer_equals_its_definition(combine, positions, limit, n_retrieved, n_sink):
-    layer = layer_of(combine, positions, limit, n_retrieved, n_sink)
+def test_layer_equals_its_definition(combine, positions, limit, n_retrieved, n_sink, search):
+    layer = layer_of(combine, positions, limit, n_retrieved, n_sink, search)
     x, u = torch.randn(T, 20, dtype=torch.float64), (torch.arange(T) + 0.5) / T
     with torch.no_grad():
         expected = naive.attention(layer, x, u)
@@ -68,10 +76,11 @@ def test_gradients_equal_those_of_the_definition(combine, positions, limit, n_re
         torch.testing.assert_close(found, wanted, atol=1e-6, rtol=2e-6)  # rotation is float32
 
 
+@pytest.mark.parametrize("search", SEARCHES)
 @pytest.mark.parametrize("positions", ["none", "rotary"])
-def test_queries_are_trained_by_pairs_of_the_paged_memory(positions):
+def test_queries_are_trained_by_pairs_of_the_paged_memory(positions, search):
     limit = 12 if positions == "rotary" else None
-    layer = layer_of("joint", positions, limit, window=4)
+    layer = layer_of("joint", positions, limit, search=search, window=4)
     x, u = torch.randn(T, 20, dtype=torch.float64), torch.full((T,), torch.nan)
     toward = torch.randn(2, 20, dtype=torch.float64)
     state = layer.new_state(1)
