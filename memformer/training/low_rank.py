@@ -28,7 +28,8 @@ class LowRank(nn.Module):
         super().__init__()
         n_out, n_in = weight.shape
         self.scale = scale
-        self.a = nn.Parameter(torch.randn(rank, n_in, device=weight.device) * n_in**-0.5)
+        drawn = torch.randn(rank, n_in, device=weight.device) * n_in**-0.5
+        self.a = nn.Parameter(drawn.to(weight.dtype))
         self.b = nn.Parameter(weight.new_zeros(n_out, rank))
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -45,20 +46,26 @@ def add_low_rank(model: Decoder, config: LowRankConfig) -> None:
         config: `rank` of at least 1.
 
     Raises:
-        ValueError: the rank is 0, or above a matrix's width.
+        ValueError: the rank is 0, or above a matrix's width; the model has changes already.
     """
     if config.rank < 1:
         raise ValueError(f"rank must be at least 1 to change a matrix, got {config.rank}")
-    for name, weight in model.named_parameters():
-        weight.requires_grad_(is_gate(name) or any(part in name for part in _NEW))
-    for name, linear in list(model.blocks.named_modules()):
-        if not isinstance(linear, nn.Linear) or name.rpartition(".")[2] not in config.of:
-            continue
+    if any(parametrize.is_parametrized(module) for module in model.modules()):
+        raise ValueError("the model has low-rank changes already: take merged(model) first")
+    chosen = {
+        name: module
+        for name, module in model.blocks.named_modules()
+        if isinstance(module, nn.Linear) and name.rpartition(".")[2] in config.of
+    }
+    for name, linear in chosen.items():  # all rules first: a refusal changes nothing
         if config.rank > min(linear.weight.shape):
             raise ValueError(
                 f"rank must be at most {min(linear.weight.shape)}, the width of {name}, "
                 f"got {config.rank}"
             )
+    for name, weight in model.named_parameters():
+        weight.requires_grad_(is_gate(name) or any(part in name for part in _NEW))
+    for linear in chosen.values():
         change = LowRank(linear.weight, config.rank, config.scale)
         parametrize.register_parametrization(linear, "weight", change)
 

@@ -90,11 +90,28 @@ def test_model_without_changes_is_its_own_merged_one():
     assert merged(model) is model
 
 
-def test_rank_above_a_matrix_and_rank_0_are_refused():
+def test_rank_above_a_matrix_and_rank_0_are_refused_and_nothing_is_changed():
+    model = decoder()
     with pytest.raises(ValueError, match=r"rank must be at most 8, the width of .*attention\.k"):
-        add_low_rank(decoder(), LowRankConfig(rank=9))
+        add_low_rank(model, LowRankConfig(rank=9))
+    assert all(weight.requires_grad for weight in model.parameters())
+    assert merged(model) is model
     with pytest.raises(ValueError, match="rank must be at least 1"):
-        add_low_rank(decoder(), LowRankConfig())
+        add_low_rank(model, LowRankConfig())
+
+
+def test_changes_of_changes_are_refused():
+    model = decoder()
+    add_low_rank(model, LowRankConfig(rank=2))
+    with pytest.raises(ValueError, match="low-rank changes already: take merged"):
+        add_low_rank(model, LowRankConfig(rank=2))
+    add_low_rank(merged(model), LowRankConfig(rank=2))
+
+
+def test_changes_have_the_dtype_of_the_weights():
+    model = decoder().bfloat16()
+    add_low_rank(model, LowRankConfig(rank=2))
+    assert logits(model).dtype == torch.bfloat16
 
 
 def test_unknown_matrix_is_refused():
