@@ -17,15 +17,15 @@ def bound(
 ) -> Tensor:
     """One lane's bound for each of L queries, (L,), from bounds (B,) or (B, L), or the default."""
     if given is None:
-        return torch.full((L,), default, device=device)
+        return torch.full((L,), default, dtype=torch.int64, device=device)
     if tuple(given.shape) not in {(n_lane,), (n_lane, L)}:
         raise ValueError(
             f"search: {name} must have shape ({n_lane},) or ({n_lane}, {L}), "
             f"got {tuple(given.shape)}"
         )
-    if given.is_floating_point():
+    if given.is_floating_point() or given.dtype == torch.bool:
         raise TypeError(f"search: {name} must hold integers, got {given.dtype}")
-    return given[lane].to(device).expand(L)
+    return given[lane].to(device, torch.int64).expand(L)
 
 
 def check_shape(what: str, tensor: Tensor, shape: tuple[int, ...]) -> None:

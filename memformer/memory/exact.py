@@ -27,8 +27,8 @@ def scan(book: Book, queries: Tensor, k: int, start: Tensor, stop: Tensor) -> Hi
     """What `Search.top_k` asks for, exactly, in blocks of queries."""
     n_query = max(1, _BLOCK // max(1, book.size * book.n_kv_head))
     shape = (*queries.shape[:2], k)
-    scores = torch.full(shape, -torch.inf, device=queries.device)
-    slots = torch.full(shape, -1, device=queries.device)
+    scores = torch.full(shape, -torch.inf, dtype=torch.float32, device=queries.device)
+    slots = torch.full(shape, -1, dtype=torch.int64, device=queries.device)
     for first in range(0, queries.shape[1], n_query):
         part = slice(first, first + n_query)
         values, found = _scan_block(book, queries[:, part], k, start[part], stop[part])
@@ -42,7 +42,7 @@ def _scan_block(book: Book, queries: Tensor, k: int, start: Tensor, stop: Tensor
     stop_all, highest = int(stop.min()), int(stop.max())
     runs = list(book.runs(lowest, highest))
     n = sum(run.keys.shape[1] for run in runs)
-    scores = torch.empty(*queries.shape[:2], n, device=queries.device)
+    scores = torch.empty(*queries.shape[:2], n, dtype=torch.float32, device=queries.device)
     done = 0
     for run in runs:  # into one buffer: `topk` is far quicker on long rows than on their parts
         end = done + run.keys.shape[1]

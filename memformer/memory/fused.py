@@ -23,6 +23,7 @@ from memformer.memory.search import Hits, Search
 
 GROUP_LEN = 1024
 """Pairs packed together, rounded up to whole pages."""
+_F32, _I64 = torch.float32, torch.int64
 PATHS = ("portable", "avx2", "avx512", "avx512_bf16")
 """Instruction sets, the best last."""
 
@@ -111,8 +112,8 @@ class FusedSearch(Search):
         rotary: LaneRotary | None,
     ) -> Hits:
         G, M, D = queries.shape
-        scores = torch.full((G, M, k), -torch.inf)
-        slots = torch.full((G, M, k), -1)
+        scores = torch.full((G, M, k), -torch.inf, dtype=torch.float32, device="cpu")
+        slots = torch.full((G, M, k), -1, dtype=torch.int64, device="cpu")
         lowest, highest = (int(start.min()), int(stop.max())) if M else (0, 0)
         parts = self._parts(book, lowest, highest, rotary) if lowest < highest else []
         if not parts:
@@ -122,13 +123,14 @@ class FusedSearch(Search):
         slabs = list(book.runs(parts[0].first, parts[-1].first + parts[-1].n))
         self.library.memformer_search(
             self.path, torch.get_num_threads(), G, M, D, k,
-            _at(queries), _at(bounds[0]), _at(bounds[1]),
+            _at(queries, _F32), _at(bounds[0], _I64), _at(bounds[1], _I64),
             len(parts), _longs([p.first for p in parts]), _longs([p.n for p in parts]),
             _pointers([p.keys for p in parts]),
             len(slabs), _longs([s.first for s in slabs]),
             _longs([s.keys.stride(0) for s in slabs]), _pointers([s.keys for s in slabs]),
             int(book.dtype == torch.bfloat16), max(p.largest for p in parts),
-            *by_distance, None if turned is None else _at(turned), _at(scores), _at(slots),
+            *by_distance, None if turned is None else _at(turned, _F32),
+            _at(scores, _F32), _at(slots, _I64),
         )  # fmt: skip
         return Hits(scores, slots)
 
@@ -168,14 +170,15 @@ class FusedSearch(Search):
         runs = list(book.runs(first, stop))
         keys = runs[0].keys if len(runs) == 1 else torch.cat([run.keys for run in runs], dim=1)
         G, n, D = keys.shape
-        packed = torch.empty(G, -(-n // 16), D // 2, 16, 2, dtype=torch.bfloat16)
+        packed = torch.empty(G, -(-n // 16), D // 2, 16, 2, dtype=torch.bfloat16, device="cpu")
         turned_by = (
             None if rotary is None else turns(first + rotary.shift, n, D, rotary.base).contiguous()
         )
         largest = [
             self.library.memformer_pack(
-                _at(keys[g]), int(keys.dtype == torch.bfloat16), n, D,
-                None if turned_by is None else _at(turned_by), _at(packed[g]),
+                _at(keys[g], book.dtype), int(book.dtype == torch.bfloat16), n, D,
+                None if turned_by is None else _at(turned_by, _F32),
+                _at(packed[g], torch.bfloat16),
             )
             for g in range(G)
         ]  # fmt: skip
@@ -212,16 +215,16 @@ def take_rows(
     """
     library = _library()
     G, M, k = slots.shape
-    out = torch.empty(G, M, book.head_dim if is_sum else k)
+    out = torch.empty(G, M, book.head_dim if is_sum else k, dtype=torch.float32, device="cpu")
     a, slots, runs = a.contiguous(), slots.contiguous(), list(book.runs(book.start, book.stop))
     if not runs or k == 0:
         return out.zero_()
     rows = [run.keys if of == "keys" else run.values for run in runs]
     library.memformer_take(
         library.memformer_best_path(), torch.get_num_threads(), int(is_sum),
-        G, M, book.head_dim, k, _at(a), _at(slots),
+        G, M, book.head_dim, k, _at(a, _F32), _at(slots, _I64),
         len(runs), _longs([run.first for run in runs]), _longs([r.stride(0) for r in rows]),
-        _pointers(rows), int(book.dtype == torch.bfloat16), *_by_distance(rotary), _at(out),
+        _pointers(rows), int(book.dtype == torch.bfloat16), *_by_distance(rotary), _at(out, _F32),
     )  # fmt: skip
     return out
 
@@ -267,10 +270,17 @@ def _by_distance(rotary: LaneRotary | None) -> tuple[Any, ...]:
     """The table of turns, its rows, the shift from slot to position, the queries' positions."""
     if rotary is None:
         return None, 0, 0, None
-    return _at(rotary.table), len(rotary.table), rotary.shift, _at(rotary.positions)
+    table, positions = _at(rotary.table, _F32), _at(rotary.positions, _I64)
+    return table, len(rotary.table), rotary.shift, positions
 
 
-def _at(tensor: Tensor) -> int:
+def _at(tensor: Tensor, dtype: torch.dtype) -> int:
+    """Where C finds a tensor: it reads what it is told to expect, so that is checked here."""
+    if tensor.dtype != dtype or tensor.device.type != "cpu" or not tensor.is_contiguous():
+        raise TypeError(
+            f"fused: a contiguous {dtype} tensor on the CPU is wanted, got {tensor.dtype} on "
+            f"{tensor.device} with strides {tensor.stride()}"
+        )
     return tensor.data_ptr()
 
 

@@ -153,6 +153,8 @@ class PagedMemory:
         if H == 0 or H % self.n_kv_head:
             raise ValueError(f"search: n_kv_head={self.n_kv_head} must divide the query heads {H}")
         check_finite("search: query", queries, range(self.n_lane), None)
+        if rotary is not None:
+            check_shape("search: rotary.positions", rotary.positions, (self.n_lane, L))
         queries, n_rep = queries.detach().float(), H // self.n_kv_head
         hits = [
             self._search_lane(lane, queries[lane], k, start, stop, rotary)
@@ -169,8 +171,11 @@ class PagedMemory:
         """The pairs at slots (B, H, L, k) that a search returned, -1 where there is none.
 
         Raises:
+            TypeError: slots are not int64.
             ValueError: a slot is not held by its lane.
         """
+        if slots.dtype != torch.int64:
+            raise TypeError(f"at: slots must be int64, got {slots.dtype}")
         for lane, (book, each) in enumerate(zip(self.books, slots, strict=True)):
             lost = (each >= book.stop) | ((each < book.start) & (each >= 0))
             if lost.any():

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from memformer.memory.book import Book
+from memformer.memory.checks import check_shape
 from memformer.memory.fused import LaneRotary, can_take, take_rows
 from memformer.memory.rotary import Rotary, table
 
@@ -48,7 +49,14 @@ def taken(
 
     Returns:
         (B, H, L, k) or (B, H, L, D), in the dtype of `a`.
+
+    Raises:
+        ValueError: shapes that do not belong together.
     """
+    width = slots.shape[3] if is_sum else books[0].head_dim
+    check_shape("weights" if is_sum else "queries", a, (*slots.shape[:3], width))
+    if rotary is not None:
+        check_shape("rotary.positions", rotary.positions, (slots.shape[0], slots.shape[2]))
     out = _Taken.apply(a, books, slots, of, is_sum, rotary)  # type: ignore[no-untyped-call]
     return cast(Tensor, out)
 
@@ -116,6 +124,8 @@ def lane_rotary(rotary: Rotary | None, lane: int, n_rep: int, book: Book) -> Lan
     """One lane's, for rows of `n_rep` query heads one after the other."""
     if rotary is None:
         return None
+    if rotary.positions.dtype != torch.int64:
+        raise TypeError(f"rotary.positions must be int64, got {rotary.positions.dtype}")
     positions = rotary.positions[lane]
     farthest = int(positions.max()) + 1 if rotary.max_distance is None else rotary.max_distance + 1
     if rotary.max_distance is None:  # few tables, however far the manuscript goes

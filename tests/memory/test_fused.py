@@ -10,6 +10,7 @@ from memformer.memory import fused, search
 from memformer.memory.book import Book
 from memformer.memory.exact import ExactSearch
 from memformer.memory.fused import PATHS, FusedSearch
+from memformer.memory.rotary import Rotary
 from tests.memory.conftest import D, G, fill, make, whole
 
 needs_build = pytest.mark.skipif(not fused.is_built(), reason="the compiled part was not built")
@@ -168,3 +169,61 @@ def test_odd_head_dim_and_a_path_that_is_not_here_are_errors(monkeypatch):
     monkeypatch.setattr(fused, "_library", lambda: library)
     with pytest.raises(ValueError, match="at most 'avx2' on this machine, got 'avx512'"):
         FusedSearch(8, path="avx512")
+
+
+@pytest.fixture
+def another_default_dtype(request):
+    torch.set_default_dtype(request.param)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@needs_build
+@pytest.mark.parametrize("another_default_dtype", [torch.bfloat16, torch.float64], indirect=True)
+def test_torchs_default_dtype_changes_nothing(another_default_dtype):
+    made = book(100)
+    keys = torch.randn(1, G, 100, D, dtype=torch.float32)
+    for name in ("fused", "exact"):
+        memory = make(name)
+        memory.append(keys, keys, token_index=torch.arange(100)[None])
+        found = memory.search(keys[:, :, :3], 4)
+        assert found.scores.dtype == torch.float32 and found.slots.dtype == torch.int64
+        assert found.inner(keys[:, :, :3]).dtype == torch.float32
+        torch.testing.assert_close(found.inner(keys[:, :, :3]), found.scores)
+    assert made.size == 100
+
+
+@pytest.mark.parametrize("search_name", ["fused", "exact"])
+@pytest.mark.parametrize("dtype", [torch.int16, torch.int32])
+def test_bounds_of_any_integer_dtype(search_name, dtype):
+    if search_name == "fused" and not fused.is_built():
+        pytest.skip("the compiled part was not built")
+    memory = make(search_name)
+    fill(memory, 90)
+    queries, bounds = whole(1, G, 6, D), torch.tensor([[3, 10, 20, 30, 40, 50]])
+    wide = memory.search(queries, 5, start=bounds, stop=bounds + 30)
+    narrow = memory.search(queries, 5, start=bounds.to(dtype), stop=(bounds + 30).to(dtype))
+    assert narrow.slots.equal(wide.slots) and narrow.scores.equal(wide.scores)
+
+
+def test_slots_and_positions_of_another_dtype_are_errors():
+    memory = make("auto")
+    fill(memory, 50)
+    found = memory.search(whole(1, G, 2, D), 3)
+    with pytest.raises(TypeError, match=r"slots must be int64, got torch\.int32"):
+        memory.at(found.slots.int())
+    with pytest.raises(TypeError, match=r"rotary\.positions must be int64"):
+        found.inner(torch.randn(1, G, 2, D), Rotary(100.0, torch.tensor([[60, 61]]).int(), 0))
+
+
+def test_shapes_that_do_not_belong_together_are_errors():
+    memory = make("auto")
+    fill(memory, 50)
+    found = memory.search(whole(1, G, 4, D), 3)
+    for bad in (torch.randn(1, G, 1, D), torch.randn(1, G, 4, D // 2), torch.randn(2, G, 4, D)):
+        with pytest.raises(ValueError, match="queries must have shape"):
+            found.inner(bad)
+    with pytest.raises(ValueError, match="weights must have shape"):
+        found.weighted_sum(torch.randn(1, G, 4, 2))
+    with pytest.raises(ValueError, match=r"rotary\.positions must have shape \(1, 4\)"):
+        found.inner(torch.randn(1, G, 4, D), Rotary(100.0, torch.tensor([[60, 61]]), 0))
