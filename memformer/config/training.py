@@ -80,7 +80,7 @@ class StageConfig:
 @dataclass(frozen=True, kw_only=True)
 class LowRankConfig:
     """Low-rank changes of matrices are trained instead of the weights (LoRA, Hu et al. 2021,
-    arXiv:2106.09685). What carries the memory's gates and the fraction is trained as it is."""
+    arXiv:2106.09685). Gates, query scales and what carries the fraction are trained themselves."""
 
     rank: int = 0
     """Of each change, the r of the paper; 0 trains all weights themselves."""

@@ -191,8 +191,9 @@ def trained_arms(config: DecoderConfig, *, controls: bool = False) -> list[Arm]:
 
     Returns:
         In the order memory-off, memory (, memory-shuffled, memory-other-book), without memory
-        layers only the first; with a fraction and controls also fraction-shuffled and
-        fraction-unknown, read with the memory if there is one.
+        layers only the first; with a fraction and controls also fraction-shuffled and, if
+        `p_unknown` taught it, fraction-unknown, read with the memory if there is one: compare
+        those with the arm `memory`.
     """
     attention: Attention = "window_sinks" if config.n_sink else "window"
     arms = [Arm(name="memory-off", attention=attention)]
@@ -203,7 +204,10 @@ def trained_arms(config: DecoderConfig, *, controls: bool = False) -> list[Arm]:
         arms.append(Arm(name="memory-other-book", attention=attention, memory="other_book"))
     if config.fraction.kind != "none" and controls:
         memory: Memory = "on" if config.memory_layers else "off"
-        told: tuple[Fraction, ...] = ("shuffled", "unknown")
+        # without p_unknown, training never saw "unknown": it would be an untrained vector
+        told: tuple[Fraction, ...] = (
+            ("shuffled", "unknown") if config.fraction.p_unknown else ("shuffled",)
+        )
         arms += [
             Arm(name=f"fraction-{each}", attention=attention, memory=memory, fraction=each)
             for each in told

@@ -18,7 +18,9 @@ from memformer.model.decoder import Decoder
 from memformer.model.state import DecoderState
 
 STRETCH = 256
-"""Tokens that trade their fraction of the novel together, when it is shuffled."""
+"""Tokens, or nearly so many, that trade their fraction of the novel together."""
+LEAST_STRETCHES = 8
+"""In a short text stretches are shorter, so that there are so many."""
 
 Progress = Callable[[int], None]
 """Called with the number of tokens read so far."""
@@ -145,13 +147,22 @@ def _fraction(manuscript: EncodedManuscript, told: Fraction) -> Tensor:
     t = torch.arange(len(manuscript))
     if told == "unknown":
         return torch.full((1, len(t)), torch.nan)
-    if told == "shuffled":  # over the whole novel, of which a part is read
-        n_stretch = -(-manuscript.n_total // STRETCH)
-        draw = torch.Generator().manual_seed(int.from_bytes(manuscript.id.encode()[-7:]))
-        places = torch.randperm(n_stretch, generator=draw)
-        t = places[t // STRETCH] * STRETCH + t % STRETCH
+    if told == "shuffled":
+        t = _traded(manuscript)[: len(t)]
     u = (t.double() + 0.5) / manuscript.n_total
     return u.clamp(max=1).float()[None]
+
+
+def _traded(manuscript: EncodedManuscript) -> Tensor:
+    """(T,): the places of all tokens of the novel after its stretches have traded theirs; none
+    keeps its own, so that also a short text is told nothing true."""
+    T = manuscript.n_total
+    n = min(T, max(LEAST_STRETCHES, T // STRETCH))
+    edges = [i * T // n for i in range(n + 1)]
+    draw = torch.Generator().manual_seed(int.from_bytes(manuscript.id.encode()[-7:]))
+    order = torch.randperm(n, generator=draw).tolist()
+    after = dict(zip(order, [*order[1:], order[0]], strict=True))  # one round through all
+    return torch.cat([torch.arange(edges[after[i]], edges[after[i] + 1]) for i in range(n)])
 
 
 def _overlap(each: range, start: int, stop: int) -> range:

@@ -433,16 +433,18 @@ void search_part(const Task& t, Path path, int64_t g, int64_t first, int64_t las
   int64_t lowest = std::numeric_limits<int64_t>::max(), highest = 0;
   for (int64_t m = 0; m < n; ++m) {
     const float* row = (t.rotary.table ? t.turned : t.queries) + (g * t.M + first + m) * t.D;
-    float norm = 0;
+    double norm = 0;  // the square of a small float underflows
     for (int64_t d = 0; d < t.D; ++d) {
       w.q[m * t.D + d] = to_bf16(row[d]);
-      norm += row[d] * row[d];
+      norm += static_cast<double>(row[d]) * row[d];
     }
     Query& q = w.queries[m];
     q.start = t.start[first + m];
     q.stop = t.stop[first + m];
     q.threshold = -std::numeric_limits<float>::infinity();
-    q.margin = 2 * RELATIVE_ERROR * std::sqrt(norm) * t.largest;
+    const double error = RELATIVE_ERROR * std::sqrt(norm) * t.largest;
+    // products below the least normal float may be flushed to zero
+    q.margin = static_cast<float>(2 * (error + t.D * std::numeric_limits<float>::min()));
     q.n = 0;
     if (q.scores.size() < room) {
       q.scores.resize(room);
@@ -602,18 +604,18 @@ float memformer_pack(const void* keys, int is_bf16, int64_t n, int64_t D, const 
                      uint16_t* out) {
   std::vector<float> key(D);
   const int64_t P = D / 2, n_block = (n + LANES - 1) / LANES;
-  float largest = 0;
+  double largest = 0;
   for (int64_t block = 0; block < n_block; ++block) {
     uint16_t* to = out + block * P * 2 * LANES;
     for (int j = 0; j < LANES; ++j) {
       const int64_t row = block * LANES + j;
-      float norm = 0;
+      double norm = 0;
       for (int64_t d = 0; d < D; ++d) {
         key[d] = 0;
         if (row < n)
           key[d] = is_bf16 ? from_bf16(static_cast<const uint16_t*>(keys)[row * D + d])
                            : static_cast<const float*>(keys)[row * D + d];
-        norm += key[d] * key[d];
+        norm += static_cast<double>(key[d]) * key[d];
       }
       if (turn && row < n) {
         const float* angle = turn + row * D;
@@ -627,7 +629,7 @@ float memformer_pack(const void* keys, int is_bf16, int64_t n, int64_t D, const 
       largest = std::max(largest, norm);
     }
   }
-  return std::sqrt(largest);
+  return static_cast<float>(std::sqrt(largest));
 }
 
 // The k best slots of each query within its bounds, best first, ties to the lower slot; score -inf

@@ -77,6 +77,8 @@ class FusedSearch(Search):
         if head_dim % 2:
             raise ValueError(f"search='fused' needs an even head_dim, got {head_dim}")
         best = library.memformer_best_path()
+        if path is not None and path not in PATHS:
+            raise ValueError(f"path must be one of {', '.join(PATHS)}, got {path!r}")
         self.path = best if path is None else PATHS.index(path)
         if self.path > best:
             raise ValueError(f"path must be at most {PATHS[best]!r} on this machine, got {path!r}")

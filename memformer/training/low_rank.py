@@ -39,7 +39,8 @@ class LowRank(nn.Module):
 
 def add_low_rank(model: Decoder, config: LowRankConfig) -> None:
     """Give the named matrices of every block a low-rank change and freeze every other weight, but
-    for the memory's gates and what carries the fraction. The function is not changed.
+    for gates, query scales, read-time biases and what carries the fraction. The function is not
+    changed.
 
     Args:
         model: changed in place; `merged` gives a plain decoder back.

@@ -146,6 +146,11 @@ def _check_start(config: RunConfig, start: tuple[Decoder, Tokenizer] | None) -> 
                 "train(config, folder, start=memformer.interop.run.start_of(config))"
             )
         return
+    if not config.start:
+        raise ValueError(
+            "start was given, but config.start does not name it, so that a resumed run would begin "
+            "from new weights: name it in config.start"
+        )
     for name, theirs, ours in differences(to_json(start[0].config), to_json(config.model)):
         raise ValueError(
             f"the decoder to start from has {name}={theirs!r}, config.model has {ours!r}: "

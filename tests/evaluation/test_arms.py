@@ -128,7 +128,8 @@ def test_trained_arms_change_nothing_but_the_memory():
 
 
 def test_trained_arms_with_a_fraction_also_hide_and_shuffle_it():
-    config = override(BASE, {"fraction.kind": "fourier", "memory.layers": (1,), "n_sink": 0})
+    fraction = {"fraction.kind": "fourier", "fraction.p_unknown": 0.1}
+    config = override(BASE, {**fraction, "memory.layers": (1,), "n_sink": 0})
     arms = trained_arms(config, controls=True)
     assert [(arm.name, arm.memory, arm.fraction) for arm in arms[-2:]] == [
         ("fraction-shuffled", "on", "shuffled"),
@@ -137,6 +138,8 @@ def test_trained_arms_with_a_fraction_also_hide_and_shuffle_it():
     without = trained_arms(override(config, {"memory.layers": ()}), controls=True)
     assert [arm.memory for arm in without] == ["off", "off", "off"]
     assert all(arm.fraction == "true" for arm in trained_arms(config))
+    never_hidden = trained_arms(override(config, {"fraction.p_unknown": 0.0}), controls=True)
+    assert "fraction-unknown" not in [arm.name for arm in never_hidden]
 
 
 def test_falsified_fraction_needs_a_model_that_is_told_it():

@@ -84,6 +84,18 @@ def test_keys_of_very_different_norm(path):
 
 @needs_build
 @pytest.mark.parametrize("path", paths())
+@pytest.mark.parametrize("scale", [1e-22, 1e-18, 1e15])
+def test_very_small_and_large_keys_and_queries(path, scale):
+    made = book(600, scale=torch.full((600,), scale))
+    queries = torch.randn(2, 9, 16) * scale
+    start, stop = torch.zeros(9, dtype=torch.int64), torch.full((9,), 600)
+    ours = FusedSearch(16, path=path).top_k(made, queries, 8, start, stop)
+    exact = ExactSearch().top_k(made, queries, 8, start, stop)
+    torch.testing.assert_close(ours.scores, exact.scores, rtol=1e-4, atol=1e-37)
+
+
+@needs_build
+@pytest.mark.parametrize("path", paths())
 def test_equal_scores_go_to_the_lower_slots_however_many_there_are(path):
     made = Book(1, 4, 16, torch.float32, torch.device("cpu"))
     keys = torch.ones(1, 5000, 4)
@@ -163,6 +175,8 @@ def test_without_the_compiled_part_auto_searches_exactly_and_fused_is_an_error(m
 
 @needs_build
 def test_odd_head_dim_and_a_path_that_is_not_here_are_errors(monkeypatch):
+    with pytest.raises(ValueError, match="path must be one of portable, .*got 'sse'"):
+        FusedSearch(8, path="sse")
     with pytest.raises(ValueError, match="even head_dim, got 7"):
         FusedSearch(7)
     library = type("Old", (), {"memformer_best_path": staticmethod(lambda: 1)})

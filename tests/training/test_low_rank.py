@@ -177,6 +177,14 @@ def test_start_that_is_named_must_be_given(trained):
     assert not (folder / "second").exists()
 
 
+def test_start_that_is_given_must_be_named(trained):
+    folder, config = trained
+    unnamed = override(config, {"start": "", "low_rank.rank": 0})
+    with pytest.raises(ValueError, match="config.start does not name it"):
+        train(unnamed, folder / "second", start=start(config))
+    assert not (folder / "second").exists()
+
+
 def test_start_of_another_config_is_refused(trained):
     folder, config = trained
     model, tokenizer = start(config)
