@@ -8,7 +8,7 @@ READY := $(VENV)/ready
 install: $(READY)
 
 # torch comes first and alone, by exact version: a range resolves to a build with gigabytes of CUDA.
-$(READY): setup.cfg constraints.txt
+$(READY): setup.cfg setup.py constraints.txt memformer/memory/_fused.cpp
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,hf]'

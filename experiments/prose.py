@@ -26,7 +26,7 @@ VALUES = {
     "trade": _words_of("baker smith weaver sailor teacher tailor carpenter doctor"),
     "town": _words_of("bristol whitby exeter durham lincoln oxford penzance carlisle"),
 }
-FORMS = {  # the first keep name and value within three tokens of each other
+FORMS = {
     "eyes": (
         "{n} had {v} eyes .",
         "{n} 's eyes were {v} .",
@@ -53,10 +53,6 @@ QUESTIONS = {
     "eyes": ("what colour were the eyes of {n} ? {v} .", "which eyes had {n} ? {v} ."),
     "trade": ("what was the trade of {n} ? {v} .", "how did {n} earn a living ? {v} ."),
     "town": ("from which town came {n} ? {v} .", "where was {n} born ? {v} ."),
-}
-_NAME_FIRST = {
-    relation: tuple(form for form in forms if form.index("{n}") < form.index("{v}"))
-    for relation, forms in FORMS.items()
 }
 _FILLER = (
     "the {adjective} {noun} {verb} {where} the {noun} .",
@@ -93,7 +89,7 @@ class Asked(NamedTuple):
     """One question of a text."""
 
     at: int
-    """Token before the answer, a question mark unless the fact is restated."""
+    """Token before the answer, a question mark."""
     distance: int
     """Tokens from there back to the end of the last sentence that states the fact."""
     copy_last: float
@@ -126,19 +122,6 @@ def written(words: list[str]) -> tuple[str, list[tuple[int, int]]]:
     return text, spans
 
 
-class _Kind(NamedTuple):
-    """The arguments of `draw` that a text depends on."""
-
-    n_token: int
-    n_name: int
-    n_fact: int
-    n_ask: int
-    gap: int | None
-    restate: float
-    n_relation: int
-    n_form: int
-
-
 def draw(
     rng: random.Random,
     n_lane: int,
@@ -148,9 +131,6 @@ def draw(
     n_fact: int,
     n_ask: int,
     gap: int | None = None,
-    restate: float = 0.0,
-    n_relation: int = len(VALUES),
-    n_form: int = 5,
 ) -> Questions:
     """Texts of `n_fact` facts on `n_name` people, each stated once, and `n_fact · n_ask` questions.
 
@@ -159,12 +139,8 @@ def draw(
 
     Statements and questions are scattered among filler over the text; with `gap`, all statements
     stand first, then that many tokens of filler, then the questions. What passes `n_token` is cut.
-    A share `restate` of the questions are statements of the fact in a form whose name stands before
-    the value, so that the value can be known. A text has `n_relation` of the relations, and states
-    and asks each in the first `n_form` of its forms.
     """
-    kind = _Kind(n_token, n_name, n_fact, n_ask, gap, restate, n_relation, n_form)
-    lanes = [_text(rng, kind) for _ in range(n_lane)]
+    lanes = [_text(rng, n_token, n_name, n_fact, n_ask, gap) for _ in range(n_lane)]
     tokens = torch.tensor([[ID[w] for w in words] for words, _ in lanes])
     distance = torch.zeros(n_lane, n_token, dtype=torch.int64)
     for lane, (_, asked) in enumerate(lanes):
@@ -178,49 +154,47 @@ def draw(
     )
 
 
-def _text(rng: random.Random, kind: _Kind) -> tuple[list[str], list[Asked]]:
-    names = rng.sample(NAMES, kind.n_name)
-    relations = rng.sample(list(VALUES), kind.n_relation)
-    places = [(name, relation) for name in names for relation in relations]
-    facts = [(*place, rng.choice(VALUES[place[1]])) for place in rng.sample(places, kind.n_fact)]
+def _text(
+    rng: random.Random, n_token: int, n_name: int, n_fact: int, n_ask: int, gap: int | None
+) -> tuple[list[str], list[Asked]]:
+    names = rng.sample(NAMES, n_name)
+    places = [(name, relation) for name in names for relation in VALUES]
+    facts = [(*place, rng.choice(VALUES[place[1]])) for place in rng.sample(places, n_fact)]
     words: list[str] = []
     asked: list[Asked] = []
     stated: dict[int, int] = {}  # fact: end of the last sentence that states it
     order: list[int] = []
-    for sentence_kind in _plan(rng, kind):
-        if sentence_kind == "filler" or (sentence_kind == "question" and not stated):
+    for kind in _plan(rng, n_token, n_fact, n_ask, gap):
+        if kind == "filler" or (kind == "question" and not stated):
             words += _filler(rng, names)
             continue
-        is_question = sentence_kind == "question"
+        is_question = kind == "question"
         fact = rng.choice(list(stated)) if is_question else len(stated)
         name, relation, value = facts[fact]
         if is_question:
-            forms = _NAME_FIRST if rng.random() < kind.restate else QUESTIONS
-            form = rng.choice(forms[relation][: kind.n_form])
-            sentence = form.format(n=name, v=value).split()
+            sentence = rng.choice(QUESTIONS[relation]).format(n=name, v=value).split()
             at = len(words) + sentence.index(value) - 1
             seen = [facts[i][2] for i in order if facts[i][1] == relation]
             known = [facts[i][2] for i in stated if facts[i][1] == relation]
             copies = float(seen[-1] == value), known.count(value) / len(known)
             asked.append(Asked(at, at - stated[fact], *copies))
         else:
-            form = rng.choice(FORMS[relation][: kind.n_form])
-            sentence = form.format(n=name, v=value).split()
+            sentence = rng.choice(FORMS[relation]).format(n=name, v=value).split()
         words += sentence
         stated[fact] = len(words) - 1
         order.append(fact)
-    while len(words) <= kind.n_token:
+    while len(words) <= n_token:
         words += _filler(rng, names)
-    return words[: kind.n_token + 1], [each for each in asked if each.at < kind.n_token]
+    return words[: n_token + 1], [each for each in asked if each.at < n_token]
 
 
-def _plan(rng: random.Random, kind: _Kind) -> list[str]:
+def _plan(rng: random.Random, n_token: int, n_fact: int, n_ask: int, gap: int | None) -> list[str]:
     """Kinds of sentences in order: `fact`, `question`, `filler`."""
-    facts, questions = ["fact"] * kind.n_fact, ["question"] * kind.n_fact * kind.n_ask
+    facts, questions = ["fact"] * n_fact, ["question"] * n_fact * n_ask
     n_word = 8  # of any sentence, on average
-    if kind.gap is not None:
-        return [*facts, *["filler"] * (kind.gap // n_word), *questions]
-    n_filler = max(0, kind.n_token // n_word - len(facts) - len(questions))
+    if gap is not None:
+        return [*facts, *["filler"] * (gap // n_word), *questions]
+    n_filler = max(0, n_token // n_word - len(facts) - len(questions))
     plan = [*facts, *questions, *["filler"] * n_filler]
     rng.shuffle(plan)
     return plan

@@ -96,16 +96,14 @@ def segments_of(batch: Batch, weight: Tensor, segment_len: int) -> list[Segment]
 
 
 @torch.no_grad()
-def are_hits(model: Decoder, batch: Batch, segment_len: int, among: Tensor | None = None) -> Tensor:
-    """Whether each question's answer gets the largest logit, among these ids if given; (n,) bool
-    in the order of `batch.is_asked`."""
+def are_hits(model: Decoder, batch: Batch, segment_len: int) -> Tensor:
+    """Whether each question's answer gets the largest logit; (n,) bool in the order of
+    `batch.is_asked`."""
     state, hits = model.new_state(len(batch.tokens)), []
     for i in range(0, batch.is_asked.shape[1], segment_len):
         part = slice(i, min(i + segment_len, batch.is_asked.shape[1]))
         out = model(batch.tokens[:, part], state)
         state.advance(out)
-        if among is not None:
-            out.logits[..., ~among] = -torch.inf
         hits.append(out.logits.argmax(-1) == batch.tokens[:, part.start + 1 : part.stop + 1])
     return torch.cat(hits, dim=1)[batch.is_asked]
 

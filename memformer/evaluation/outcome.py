@@ -50,11 +50,9 @@ class Outcome:
         clamped = [a for a in self.rivals if self.arms[a]["attention"] == "full_clamped"]
         self.rival: str | None = next(iter([*clamped, *self.rivals]), None)
         self.controls = [name for name, arm in self.arms.items() if _is_control(arm)]
-        on = [name for name, arm in self.arms.items() if arm["memory"] == "on"]
-        on = [name for name in on if name not in self.controls]
-        self.remembering = sorted(
-            (arm for arm in on if arm != self.baseline), key=lambda a: -self._n_retrieved(a)
-        )
+        apart = [self.baseline, *self.controls]
+        on = [n for n, arm in self.arms.items() if arm["memory"] == "on" and n not in apart]
+        self.remembering = sorted(on, key=lambda a: -self._n_retrieved(a))
         self.lead: str | None = next(iter(self.remembering), None)
         known = [*self.rivals, *self.remembering, *self.controls]
         rest = [arm for arm in self.arms if arm not in known and arm != self.baseline]

@@ -595,6 +595,9 @@ void in_threads(int64_t n_thread, int64_t n, const Make& make) {
 
 extern "C" {
 
+// Raised with every change of what a call below is given or does; fused.py names the one it speaks.
+int memformer_abi() { return 1; }
+
 // The best path that this machine has, 0 to 3.
 int memformer_best_path() { return best_path(); }
 

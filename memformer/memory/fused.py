@@ -23,6 +23,7 @@ from memformer.memory.search import Hits, Search
 
 GROUP_LEN = 1024
 """Pairs packed together, rounded up to whole pages."""
+_ABI = 1  # of the calls, as in _fused.cpp
 _F32, _I64 = torch.float32, torch.int64
 PATHS = ("portable", "avx2", "avx512", "avx512_bf16")
 """Instruction sets, the best last."""
@@ -93,26 +94,20 @@ class FusedSearch(Search):
         if list(kept) != wanted:
             book.groups = [kept.get(first) or _Group(first, first + unit) for first in wanted]
 
-    def top_k(self, book: Book, queries: Tensor, k: int, start: Tensor, stop: Tensor) -> Hits:
-        """See `Search.top_k`; queries, bounds and pages lie on the CPU."""
-        return self._search(book, queries, k, start, stop, None)
-
-    def top_k_at(
-        self, book: Book, queries: Tensor, k: int, start: Tensor, stop: Tensor, rotary: LaneRotary
-    ) -> Hits:
-        """As `top_k`, by inner products at the distance of query and key, which is at most that of
-        the table's last row."""
-        return self._search(book, queries, k, start, stop, rotary)
-
-    def _search(
+    def top_k(
         self,
         book: Book,
         queries: Tensor,
         k: int,
         start: Tensor,
         stop: Tensor,
-        rotary: LaneRotary | None,
+        rotary: LaneRotary | None = None,
     ) -> Hits:
+        """See `Search.top_k`; queries, bounds and pages lie on the CPU.
+
+        With `rotary`, inner products are those at the distance of query and key, which the bounds
+        keep at most that of the table's last row.
+        """
         G, M, D = queries.shape
         scores = torch.full((G, M, k), -torch.inf, dtype=torch.float32, device="cpu")
         slots = torch.full((G, M, k), -1, dtype=torch.int64, device="cpu")
@@ -120,27 +115,21 @@ class FusedSearch(Search):
         parts = self._parts(book, lowest, highest, rotary) if lowest < highest else []
         if not parts:
             return Hits(scores, slots)
-        queries, bounds = queries.contiguous(), (start.contiguous(), stop.contiguous())
-        turned, by_distance = self._turned(queries, rotary)
+        queries, start, stop = queries.contiguous(), start.contiguous(), stop.contiguous()
+        turned = None if rotary is None else turn(queries, rotary.positions, rotary.base)
         slabs = list(book.runs(parts[0].first, parts[-1].first + parts[-1].n))
         self.library.memformer_search(
             self.path, torch.get_num_threads(), G, M, D, k,
-            _at(queries, _F32), _at(bounds[0], _I64), _at(bounds[1], _I64),
+            _at(queries, _F32), _at(start, _I64), _at(stop, _I64),
             len(parts), _longs([p.first for p in parts]), _longs([p.n for p in parts]),
             _pointers([p.keys for p in parts]),
             len(slabs), _longs([s.first for s in slabs]),
             _longs([s.keys.stride(0) for s in slabs]), _pointers([s.keys for s in slabs]),
             int(book.dtype == torch.bfloat16), max(p.largest for p in parts),
-            *by_distance, None if turned is None else _at(turned, _F32),
+            *_by_distance(rotary), None if turned is None else _at(turned, _F32),
             _at(scores, _F32), _at(slots, _I64),
         )  # fmt: skip
         return Hits(scores, slots)
-
-    def _turned(self, queries: Tensor, rotary: LaneRotary | None) -> tuple[Tensor | None, Any]:
-        if rotary is None:
-            return None, _by_distance(None)
-        turned = turn(queries, rotary.positions, rotary.base).contiguous()
-        return turned, _by_distance(rotary)
 
     def _parts(
         self, book: Book, lowest: int, highest: int, rotary: LaneRotary | None
@@ -247,6 +236,10 @@ def _library() -> Any:
             break
     else:
         return None
+    if library.memformer_abi() != _ABI:
+        raise ImportError(
+            f"{path} was built from another version of the sources: install the package again"
+        )
     long, pointer, integer = ctypes.c_int64, ctypes.c_void_p, ctypes.c_int
     library.memformer_pack.restype = ctypes.c_float
     library.memformer_pack.argtypes = [pointer, integer, long, long, pointer, pointer]

@@ -308,7 +308,7 @@ class PagedMemory:
                 f"search: rotary needs search='fused', got {self.config.search!r}: score the pairs "
                 "at their distances yourself"
             )
-        return self.backend.top_k_at(book, rows, k, *bounds, turned_by)
+        return self.backend.top_k(book, rows, k, *bounds, turned_by)
 
     def _new_book(self) -> Book:
         dtype = DTYPES[self.config.dtype]

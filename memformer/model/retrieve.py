@@ -102,7 +102,7 @@ def select_found(
     K = config.n_retrieved
     match config.positions:
         case "none" | "fraction":
-            parts = [_search(q, memory, K, None)]
+            parts = [_search(q, memory, K)]
         case "rotary":
             parts = _search_rotary(q, memory, n_read, n_sink, config, base)
     logits = torch.cat([*(part.logits for part in parts), recent], dim=-1)
@@ -125,9 +125,9 @@ def _search(
     q: Tensor,
     memory: PagedMemory,
     k: int,
-    stop: Tensor | None,
     *,
     start: Tensor | None = None,
+    stop: Tensor | None = None,
     rotary: Rotary | None = None,
 ) -> Candidates:
     """The k best inner products with keys as stored, or at their distance. With gradient they are
@@ -147,44 +147,22 @@ def _search_rotary(
     config: MemoryConfig,
     base: float,
 ) -> list[Candidates]:
-    """Pairs nearer than max_distance are scored densely, each at its distance; all older ones share
-    one distance, so they are searched as stored, by a query rotated once."""
-    if memory.searches_by_distance:
-        return _search_by_distance(q, memory, n_read, n_sink, config, base)
+    """Pairs within max_distance are compared at their distance; all older ones share one distance,
+    so they are searched as stored, by a query rotated once. Slot i is token n_sink + i."""
     M = config.max_distance
-    if M is None:
-        return [_score_near(q, memory, [0] * memory.n_lane, n_read, config, base)]
-    # the first slot nearer than M to the segment's first query; slot i is token n_sink + i
-    border = [max(0, t - M + 1 - n_sink) for t in n_read]
-    near = _score_near(q, memory, border, n_read, config, base)
-    if not any(border):
+    t = torch.tensor(n_read, device=q.device)[:, None]  # (B, 1)
+    if memory.searches_by_distance:
+        t = t + torch.arange(q.shape[2])  # (B, L)
+        border = torch.zeros_like(t) if M is None else (t - M - n_sink).clamp(min=0)
+        rotary = Rotary(base, t, n_sink, M)
+        near = _search(q, memory, config.n_retrieved, start=border, rotary=rotary)
+    else:  # one border for all queries: beyond it, `_score_near` clamps pair by pair
+        border = (t * 0 if M is None else (t - M + 1 - n_sink).clamp(min=0))[:, 0]
+        near = _score_near(q, memory, border.tolist(), n_read, config, base)
+    if M is None or not bool(border.any()):
         return [near]
     turned = rotate(q, torch.full((1, 1), M, device=q.device), base)
-    stop = torch.tensor(border, device=q.device)
-    return [_search(turned, memory, config.n_retrieved, stop), near]
-
-
-def _search_by_distance(
-    q: Tensor,
-    memory: PagedMemory,
-    n_read: list[int],
-    n_sink: int,
-    config: MemoryConfig,
-    base: float,
-) -> list[Candidates]:
-    """The same by two searches: keys within max_distance at their distance, all older ones as
-    stored, by a query rotated once."""
-    M, K, L = config.max_distance, config.n_retrieved, q.shape[2]
-    t = torch.tensor(n_read)[:, None] + torch.arange(L)  # (B, L)
-    rotary = Rotary(base, t, n_sink, M)
-    if M is None:
-        return [_search(q, memory, K, None, rotary=rotary)]
-    border = (t - M - n_sink).clamp(min=0)  # the first slot within M of each query
-    near = _search(q, memory, K, None, start=border, rotary=rotary)
-    if not bool(border.any()):
-        return [near]
-    turned = rotate(q, torch.full((1, 1), M), base)
-    return [_search(turned, memory, K, border), near]
+    return [_search(turned, memory, config.n_retrieved, stop=border), near]
 
 
 def _score_near(

@@ -241,3 +241,10 @@ def test_shapes_that_do_not_belong_together_are_errors():
         found.weighted_sum(torch.randn(1, G, 4, 2))
     with pytest.raises(ValueError, match=r"rotary\.positions must have shape \(1, 4\)"):
         found.inner(torch.randn(1, G, 4, D), Rotary(100.0, torch.tensor([[60, 61]]), 0))
+
+
+@needs_build
+def test_compiled_part_of_another_version_is_refused(monkeypatch):
+    monkeypatch.setattr(fused, "_ABI", 999)
+    with pytest.raises(ImportError, match="another version of the sources: install the package"):
+        fused._library.__wrapped__()
