@@ -63,18 +63,17 @@ def of_novel(n: int) -> tuple[Tensor, Tensor]:
     memory = MemoryConfig(layers=layers, n_retrieved=1, positions="rotary", max_distance=1)
     model, tokenizer = load_llama(smollm2() / SMOLLM2_FILE, window=256, memory=memory)
     text = next(book.text for book in classics() if book.id == "woolf-voyage")
-    ids = torch.tensor(tokenizer.encode(text).ids[: n + 256 + N_QUERY + 4])[None]
+    n_token = -(-(n + 256 + 4) // N_QUERY) * N_QUERY  # window and sinks hold some; whole segments
+    ids = torch.tensor(tokenizer.encode(text).ids[:n_token])[None]
     state, queries = model.new_state(1), {}
     for layer in layers:
         q = model.blocks[layer].attention.q
         q.register_forward_hook(lambda _, __, out, layer=layer: queries.update({layer: out}))
     for start in range(0, ids.shape[1], N_QUERY):
         state.advance(model(ids[:, start : start + N_QUERY], state))
-    keys = [run.keys for layer in layers for run in [state.layers[layer].memory.pairs(0)]]
+    keys = [state.layers[layer].memory.pairs(0).keys for layer in layers]
     asked = [queries[layer].view(-1, 9, HEAD_DIM).transpose(0, 1)[::3] for layer in layers]
     found = torch.cat(asked)[:N_HEAD] * HEAD_DIM**-0.5
-    short = N_QUERY - found.shape[1]
-    found = torch.cat((found, found[:, :short]), dim=1)
     return torch.cat(keys)[:N_HEAD, :n].contiguous(), found.contiguous()
 
 

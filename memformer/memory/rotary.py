@@ -27,6 +27,20 @@ class Rotary(NamedTuple):
     """Larger distances count as this; None keeps them."""
 
 
+def frequencies(head_dim: int, base: float, device: torch.device | None = None) -> Tensor:
+    """Angle a token of each channel pair, (head_dim / 2,) float32."""
+    pair = torch.arange(0, head_dim, 2, dtype=torch.float32, device=device)
+    # 1 / base**x, not base**-x: a third of the float32 values differ, and checkpoints were trained
+    # with these
+    return 1.0 / base ** (pair / head_dim)
+
+
+def turn_pairs(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn channel d together with d + D/2: x (..., D), cos and sin (..., D / 2) -> as x."""
+    x1, x2 = x.float().chunk(2, dim=-1)
+    return torch.cat((x1 * cos - x2 * sin, x1 * sin + x2 * cos), dim=-1).type_as(x)
+
+
 def turns(first: int, n: int, head_dim: int, base: float) -> Tensor:
     """cos and sin of the angles at positions first ... first + n - 1: (n, 2, head_dim / 2) float32.
 
@@ -41,8 +55,7 @@ def turns(first: int, n: int, head_dim: int, base: float) -> Tensor:
 @lru_cache(maxsize=128)
 def _turns_of(block: int, head_dim: int, base: float) -> Tensor:
     with torch.inference_mode(False):
-        # the frequencies of `model.positions.rotate`, which are float32
-        frequency = 1.0 / base ** (torch.arange(0, head_dim, 2) / head_dim)
+        frequency = frequencies(head_dim, base)
         position = torch.arange(block * _BLOCK, (block + 1) * _BLOCK, dtype=torch.float64)
         angle = position[:, None] * frequency.double()
         return torch.stack((angle.cos(), angle.sin()), dim=1).float()
@@ -55,8 +68,7 @@ def table(n: int, head_dim: int, base: float) -> Tensor:
 
 
 def turn(x: Tensor, positions: Tensor, base: float) -> Tensor:
-    """Rotate (..., L, D) by positions (L,) int64."""
+    """Rotate x (..., L, D) by positions (L,) int64."""
     first, last = int(positions.min()), int(positions.max())
     cos, sin = turns(first, last - first + 1, x.shape[-1], base)[positions - first].unbind(1)
-    x1, x2 = x.float().chunk(2, dim=-1)
-    return torch.cat((x1 * cos - x2 * sin, x1 * sin + x2 * cos), dim=-1)
+    return turn_pairs(x, cos, sin)

@@ -127,8 +127,9 @@ def lane_rotary(rotary: Rotary | None, lane: int, n_rep: int, book: Book) -> Lan
     if rotary.positions.dtype != torch.int64:
         raise TypeError(f"rotary.positions must be int64, got {rotary.positions.dtype}")
     positions = rotary.positions[lane]
-    farthest = int(positions.max()) + 1 if rotary.max_distance is None else rotary.max_distance + 1
     if rotary.max_distance is None:  # few tables, however far the manuscript goes
-        farthest = -(-farthest // _FEW) * _FEW
-    turns_by_distance = table(farthest, book.head_dim, rotary.base)
-    return LaneRotary(rotary.base, positions.repeat(n_rep), rotary.shift, turns_by_distance)
+        n = (int(positions.max()) // _FEW + 1) * _FEW
+    else:
+        n = rotary.max_distance + 1
+    by_distance = table(n, book.head_dim, rotary.base)
+    return LaneRotary(rotary.base, positions.repeat(n_rep), rotary.shift, by_distance)

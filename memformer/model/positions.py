@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from memformer.config import FractionConfig
+from memformer.memory.rotary import frequencies, turn_pairs
 
 
 def rotate(x: Tensor, positions: Tensor, base: float = 10_000.0) -> Tensor:
@@ -33,10 +34,7 @@ def rotate(x: Tensor, positions: Tensor, base: float = 10_000.0) -> Tensor:
     D = x.shape[-1]
     if D % 2:
         raise ValueError(f"head_dim must be even to rotate in pairs, got {D}")
-    # 1 / base**x, not base**-x: a third of the float32 values differ, and checkpoints were trained
-    # with these
-    inv_freq = 1.0 / base ** (torch.arange(0, D, 2, device=x.device) / D)  # (D/2,)
-    return _turn_pairs(x, positions.float()[:, None, :, None] * inv_freq)
+    return _turned(x, positions.float()[:, None, :, None] * frequencies(D, base, x.device))
 
 
 def rotate_by_fraction(x: Tensor, u: Tensor) -> Tensor:
@@ -49,13 +47,11 @@ def rotate_by_fraction(x: Tensor, u: Tensor) -> Tensor:
         u: (B, L), NaN where unknown.
     """
     frequency = math.pi * 2.0 ** torch.arange(x.shape[-1] // 2, device=x.device)  # (D/2,)
-    return _turn_pairs(x, u.float().nan_to_num()[:, None, :, None] * frequency)
+    return _turned(x, u.float().nan_to_num()[:, None, :, None] * frequency)
 
 
-def _turn_pairs(x: Tensor, angle: Tensor) -> Tensor:
-    cos, sin = angle.cos(), angle.sin()  # (B, 1, L, D/2)
-    x1, x2 = x.float().chunk(2, dim=-1)  # (B, H, L, D/2) each
-    return torch.cat((x1 * cos - x2 * sin, x1 * sin + x2 * cos), dim=-1).type_as(x)
+def _turned(x: Tensor, angle: Tensor) -> Tensor:
+    return turn_pairs(x, angle.cos(), angle.sin())  # angle (B, 1, L, D/2)
 
 
 def fourier_features(u: Tensor, n_frequency: int) -> Tensor:

@@ -149,17 +149,18 @@ def _search_rotary(
 ) -> list[Candidates]:
     """Pairs within max_distance are compared at their distance; all older ones share one distance,
     so they are searched as stored, by a query rotated once. Slot i is token n_sink + i."""
-    M = config.max_distance
     t = torch.tensor(n_read, device=q.device)[:, None]  # (B, 1)
+    # without a limit no pair is beyond it
+    M = max(n_read) + q.shape[2] if config.max_distance is None else config.max_distance
     if memory.searches_by_distance:
         t = t + torch.arange(q.shape[2])  # (B, L)
-        border = torch.zeros_like(t) if M is None else (t - M - n_sink).clamp(min=0)
-        rotary = Rotary(base, t, n_sink, M)
+        border = (t - M - n_sink).clamp(min=0)  # the first slot within M of each query
+        rotary = Rotary(base, t, n_sink, config.max_distance)
         near = _search(q, memory, config.n_retrieved, start=border, rotary=rotary)
-    else:  # one border for all queries: beyond it, `_score_near` clamps pair by pair
-        border = (t * 0 if M is None else (t - M + 1 - n_sink).clamp(min=0))[:, 0]
+    else:  # the first slot nearer than M to the first query: `_score_near` clamps pair by pair
+        border = (t - M + 1 - n_sink).clamp(min=0)[:, 0]
         near = _score_near(q, memory, border.tolist(), n_read, config, base)
-    if M is None or not bool(border.any()):
+    if not bool(border.any()):
         return [near]
     turned = rotate(q, torch.full((1, 1), M, device=q.device), base)
     return [_search(turned, memory, config.n_retrieved, stop=border), near]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from memformer.memory import fused, taken
-from memformer.memory.rotary import Rotary, turn, turns
+from memformer.memory.rotary import Rotary, frequencies, turn, turns
 from memformer.model.positions import rotate
 from tests.memory.conftest import D, G, fill, make
 
@@ -78,13 +78,15 @@ def test_gradients_at_distance_in_float64():
     assert torch.autograd.gradcheck(lambda x: found.inner(x, rotary), q)
 
 
-def test_turns_are_those_of_the_model_also_far_into_a_novel():
+def test_turns_are_those_of_the_model_and_exact_far_into_a_novel():
     x = torch.randn(1, 1, 4, D)
-    positions = torch.tensor([0, 5000, 4095, 4096])
-    torch.testing.assert_close(
-        turn(x, positions, BASE), rotate(x, positions[None].double(), BASE), atol=2e-3, rtol=0
-    )
-    assert turns(180_000, 10, D, 10_000.0).shape == (10, 2, D // 2)
+    near = torch.tensor([0, 50, 17, 96])
+    torch.testing.assert_close(turn(x, near, BASE), rotate(x, near[None], BASE), atol=1e-5, rtol=0)
+    for first in (4094, 180_000):  # across blocks, and where a float32 angle is off by .01
+        found = turns(first, 5, D, BASE).double()
+        angle = torch.arange(first, first + 5).double()[:, None] * frequencies(D, BASE).double()
+        expected = torch.stack((angle.cos(), angle.sin()), dim=1)
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
 
 
 def test_another_search_than_fused_says_so():
