@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from memformer.config import DecoderConfig as DecoderConfig
     from memformer.config import FractionConfig as FractionConfig
     from memformer.config import MemoryConfig as MemoryConfig
+    from memformer.memory.pages import PagedMemory as PagedMemory
     from memformer.model.decoder import Decoder as Decoder
+    from memformer.model.memory_attention import MemoryAttention as MemoryAttention
     from memformer.model.state import DecoderState as DecoderState
 
 __version__ = "0.1.0"
@@ -20,9 +22,14 @@ _HOME = {
     "DecoderConfig": "memformer.config",
     "DecoderState": "memformer.model.state",
     "FractionConfig": "memformer.config",
+    "MemoryAttention": "memformer.model.memory_attention",
     "MemoryConfig": "memformer.config",
+    "PagedMemory": "memformer.memory.pages",
 }
-__all__ = ["Decoder", "DecoderConfig", "DecoderState", "FractionConfig", "MemoryConfig"]
+__all__ = [
+    "Decoder", "DecoderConfig", "DecoderState", "FractionConfig", "MemoryAttention",
+    "MemoryConfig", "PagedMemory",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

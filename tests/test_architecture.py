@@ -23,7 +23,9 @@ HOME = {
     "typer": "cli",
 }
 # the memory's interface and its files, never a way of searching
-SEEN_BY_MODEL = {"memory.pages", "memory.rotary", "memory.search", "memory.storage"}
+SEEN_BY_MODEL = {
+    "memory.pages", "memory.rotary", "memory.saved_memory", "memory.search", "memory.storage",
+}  # fmt: skip
 
 
 def imports(path: Path):

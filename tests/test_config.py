@@ -90,7 +90,7 @@ def test_decoder_rules(changes, message):
 @pytest.mark.parametrize(("changes", "message"), [
     (dict(combine="sum"), "combine must be one of joint, gate, tanh, got 'sum'"),
     (dict(positions="absolute"), "positions must be one of none, rotary, fraction"),
-    (dict(dtype="int4"), "dtype must be one of float32, bfloat16, got 'int4'"),
+    (dict(dtype="int4"), "dtype must be one of float32, bfloat16, int8, got 'int4'"),
     (dict(n_retrieved=0), "n_retrieved must be an integer of at least 1, got 0"),
     (dict(layers=[1]), "layers must be a tuple of depths or 'all'"),
     (dict(layers=(1, 1)), "layers must be different depths"),

@@ -38,6 +38,7 @@ def test_every_public_name_is_there():
 @pytest.mark.parametrize("statement", [
     "import memformer",
     "from memformer import Decoder, DecoderConfig, DecoderState, FractionConfig, MemoryConfig",
+    "from memformer import MemoryAttention, PagedMemory",
     "from memformer.memory import PagedMemory",
     "from memformer.model.memory_attention import MemoryAttention",
 ])  # fmt: skip

@@ -39,8 +39,9 @@ class MemoryConfig:
     """Pairs held before the oldest page is dropped; None never drops one."""
     page_len: int = 1024
     """Pairs on a page: the unit of sealing, sharing, saving and eviction."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """In which keys and values are stored. Scores are float32 either way."""
+    dtype: Literal["float32", "bfloat16", "int8"] = "float32"
+    """In which keys and values are stored; `int8` with one float32 scale for each row. Scores are
+    float32 in any case."""
 
     def __post_init__(self) -> None:
         check_choice(self, "combine", "positions", "dtype")

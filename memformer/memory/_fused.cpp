@@ -28,7 +28,12 @@
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define HAS_X86 1
+#include <cpuid.h>
 #include <immintrin.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #else
 #define HAS_X86 0
 #endif
@@ -38,13 +43,14 @@ namespace {
 constexpr int LANES = 16;        // keys in a packed block
 constexpr int BLOCKS = 4;        // packed blocks scored together
 constexpr int MOST_QUERIES = 6;  // queries scored together: 6 x 4 sums fill 24 of 32 registers
+constexpr int MOST_AT_ONCE = 32;  // queries scored together in tiles
 constexpr int BISECTIONS = 14;
 constexpr int64_t TILE = 256;    // keys that stay in the first cache while all queries pass
 // two roundings to 8 bits, 2^-9 each, and their product; the rest is for the sums of products
 constexpr float RELATIVE_ERROR = 1.05f / 256;
 
 // How the scores of one step are computed; `best_path` is the largest that the machine has.
-enum Path : int { PORTABLE = 0, AVX2 = 1, AVX512 = 2, AVX512_BF16 = 3 };
+enum Path : int { PORTABLE = 0, AVX2 = 1, AVX512 = 2, AVX512_BF16 = 3, AMX = 4 };
 
 uint16_t to_bf16(float x) {  // to the nearest, ties to even; keys are finite
   uint32_t bits;
@@ -59,12 +65,16 @@ float from_bf16(uint16_t x) {
   return y;
 }
 
+// What a number of a row is stored as; of int8, each row has a float32 scale.
+enum Kind : int { F32 = 0, BF16 = 1, INT8 = 2 };
+
 // Keys, or values, as stored: consecutive slots lie in one tensor (G, n, D), tensors ascend.
 struct Slabs {
   int64_t n;
   const int64_t *first, *stride;  // first slot; elements between heads
   const void* const* rows;
-  bool is_bf16;
+  const float* const* scales;  // (G, n) each, as far apart as the rows; none but of int8
+  Kind kind;
   int64_t D;
 };
 
@@ -76,6 +86,11 @@ inline std::pair<int64_t, int64_t> row_of(const Slabs& t, int64_t g, int64_t slo
     (t.first[middle] <= slot ? slab : high) = middle;
   }
   return {slab, g * t.stride[slab] + (slot - t.first[slab]) * t.D};
+}
+
+// What the row at an element of a slab is multiplied by.
+inline float scale_of(const Slabs& t, int64_t slab, int64_t at) {
+  return t.kind == INT8 ? t.scales[slab][at / t.D] : 1.0f;
 }
 
 // Rotary positions (arXiv:2104.09864): channel p turns with channel p + D / 2. A table has cos and
@@ -98,7 +113,7 @@ struct Query {
   std::vector<int32_t> slots;  // counted from the lowest slot of the search
 };
 
-int count_from(const float* scores, int n, float threshold) {
+ALWAYS_INLINE int count_from(const float* scores, int n, float threshold) {
   int count = 0;
   for (int i = 0; i < n; ++i) count += scores[i] >= threshold;
   return count;
@@ -106,7 +121,7 @@ int count_from(const float* scores, int n, float threshold) {
 
 // Keep what may be among the k best: all within the margin of the k-th best score so far, of which
 // a bound from below is found by bisection: the largest threshold that at least k scores reach.
-void cut(Query& q, int k) {
+ALWAYS_INLINE void cut_inline(Query& q, int k) {
   if (q.n > k) {
     const float* scores = q.scores.data();
     float low = scores[0], high = scores[0];
@@ -137,6 +152,13 @@ void cut(Query& q, int k) {
   }
 }
 
+void cut(Query& q, int k) { cut_inline(q, k); }
+
+// Before anything is kept there is room for a whole block; afterwards again.
+inline bool is_full(const Query& q) {
+  return q.n + 2 * LANES > static_cast<int64_t>(q.scores.size());
+}
+
 // One call: what all its threads read.
 struct Task {
   int64_t G, M, D, k;
@@ -157,21 +179,23 @@ struct Task {
 struct Worker {
   std::vector<Query> queries;
   std::vector<uint16_t> q;  // (M, D) in bfloat16
-  std::vector<std::pair<float, int64_t>> found;
+  std::vector<uint64_t> ranks;
 };
 
-inline void keep(Query& q, float score, int64_t slot, int64_t origin) {
+inline void keep(Query& q, float score, int64_t slot, int64_t origin, int k) {
   q.scores[q.n] = score;
   q.slots[q.n] = static_cast<int32_t>(slot - origin);
   ++q.n;
+  if (is_full(q)) cut(q, k);
 }
 
 // Where one block of queries meets one stretch of BLOCKS * 16 packed keys.
 struct Step {
-  const uint16_t* const* q;  // N rows of D
+  const uint16_t* q;         // N rows of D
   const uint16_t* keys;      // BLOCKS (or fewer) consecutive packed blocks
   int n_block;
   int64_t P, slot, limit, origin;  // slots of the first key and past the last, of the lowest
+  int k;
   Query* const* queries;
   const bool* is_inside;  // the query may see every one of these keys
 };
@@ -186,7 +210,8 @@ void step_portable(const Step& s) {
       const uint16_t* keys = s.keys + b * s.P * 2 * LANES;
       float sum[LANES] = {};
       for (int64_t p = 0; p < s.P; ++p) {
-        const float a = from_bf16(s.q[i][2 * p]), c = from_bf16(s.q[i][2 * p + 1]);
+        const uint16_t* both = s.q + (i * s.P + p) * 2;
+        const float a = from_bf16(both[0]), c = from_bf16(both[1]);
         for (int j = 0; j < LANES; ++j) {
           const uint16_t* key = keys + (p * LANES + j) * 2;
           sum[j] += a * from_bf16(key[0]) + c * from_bf16(key[1]);
@@ -195,7 +220,7 @@ void step_portable(const Step& s) {
       for (int j = 0; j < LANES; ++j) {
         const int64_t slot = s.slot + b * LANES + j;
         if (sum[j] >= q.threshold && slot >= q.start && slot < std::min(q.stop, s.limit))
-          keep(q, sum[j], slot, s.origin);
+          keep(q, sum[j], slot, s.origin, s.k);
       }
     }
   }
@@ -208,26 +233,38 @@ void step_portable(const Step& s) {
 #define TARGET_512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq")))
 #define TARGET_BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
 
+TARGET_512 void cut_512(Query& q, int k) { cut_inline(q, k); }
+
+// Keys of [first, first + 16) that a query sees: its bounds and the end of the stretch.
+inline uint32_t seen_of(const Query& q, int64_t first, int64_t limit) {
+  const int64_t low = std::min<int64_t>(std::max<int64_t>(q.start - first, 0), LANES);
+  const int64_t high =
+      std::min<int64_t>(std::max<int64_t>(std::min(q.stop, limit) - first, 0), LANES);
+  return ((1u << high) - 1u) & ~((1u << low) - 1u);
+}
+
+// A vector of scores that is known to hold one above the threshold. Compressed in registers: stores
+// that compress are slow on some processors.
+TARGET_512 __attribute__((noinline)) void keep_512(Query& q, __m512 sum, __mmask16 pass, int first,
+                                                   int k) {
+  const __m512i at = _mm512_add_epi32(
+      _mm512_set1_epi32(first),
+      _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+  _mm512_storeu_ps(q.scores.data() + q.n, _mm512_maskz_compress_ps(pass, sum));
+  _mm512_storeu_si512(q.slots.data() + q.n, _mm512_maskz_compress_epi32(pass, at));
+  q.n += __builtin_popcount(pass);
+  if (is_full(q)) cut_512(q, k);
+}
+
 // A macro, for a function of one target is not inlined into one of another.
-#define KEEP_512(sum, b)                                                                         \
-  {                                                                                              \
-    __mmask16 pass = _mm512_cmp_ps_mask(sum, _mm512_set1_ps(q.threshold), _CMP_GE_OQ);           \
-    if (pass) {                                                                                  \
-      const int64_t first = s.slot + (b) * LANES;                                                \
-      if (!s.is_inside[i]) {                                                                     \
-        const int64_t low = std::min<int64_t>(std::max<int64_t>(q.start - first, 0), LANES);     \
-        const int64_t end = std::min(q.stop, s.limit) - first;                                   \
-        const int64_t high = std::min<int64_t>(std::max<int64_t>(end, 0), LANES);                \
-        const uint32_t seen = ((1u << high) - 1u) & ~((1u << low) - 1u);                         \
-        pass &= static_cast<__mmask16>(seen);                                                    \
-      }                                                                                          \
-      const __m512i at = _mm512_add_epi32(_mm512_set1_epi32(static_cast<int>(first - s.origin)), \
-                                          _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, \
-                                                            12, 13, 14, 15));                    \
-      _mm512_mask_compressstoreu_ps(q.scores.data() + q.n, pass, sum);                           \
-      _mm512_mask_compressstoreu_epi32(q.slots.data() + q.n, pass, at);                          \
-      q.n += __builtin_popcount(pass);                                                           \
-    }                                                                                            \
+#define KEEP_512(sum, b)                                                               \
+  {                                                                                    \
+    __mmask16 pass = _mm512_cmp_ps_mask(sum, _mm512_set1_ps(q.threshold), _CMP_GE_OQ); \
+    if (pass) {                                                                        \
+      const int64_t first = s.slot + (b) * LANES;                                      \
+      if (!s.is_inside[i]) pass &= static_cast<__mmask16>(seen_of(q, first, s.limit)); \
+      if (pass) keep_512(q, sum, pass, static_cast<int>(first - s.origin), s.k);       \
+    }                                                                                  \
   }
 
 template <int N, int B>
@@ -242,7 +279,7 @@ TARGET_BF16 void step_bf16_of(const Step& s) {
       key[b] = (__m512bh)_mm512_loadu_si512(keys + b * s.P * 2 * LANES);
     for (int i = 0; i < N; ++i) {
       int32_t pair;
-      std::memcpy(&pair, s.q[i] + 2 * p, 4);
+      std::memcpy(&pair, s.q + (i * s.P + p) * 2, 4);
       const __m512bh both = (__m512bh)_mm512_set1_epi32(pair);
       for (int b = 0; b < B; ++b) sum[i][b] = _mm512_dpbf16_ps(sum[i][b], key[b], both);
     }
@@ -276,8 +313,8 @@ TARGET_512 void step_512(const Step& s) {
       const __m512 even = _mm512_castsi512_ps(_mm512_slli_epi32(both, 16));
       const __m512 odd = _mm512_castsi512_ps(_mm512_and_si512(both, high));
       for (int i = 0; i < N; ++i) {
-        const __m512 a = _mm512_set1_ps(from_bf16(s.q[i][2 * p]));
-        const __m512 c = _mm512_set1_ps(from_bf16(s.q[i][2 * p + 1]));
+        const __m512 a = _mm512_set1_ps(from_bf16(s.q[(i * s.P + p) * 2]));
+        const __m512 c = _mm512_set1_ps(from_bf16(s.q[(i * s.P + p) * 2 + 1]));
         sum[i] = _mm512_fmadd_ps(odd, c, _mm512_fmadd_ps(even, a, sum[i]));
       }
     }
@@ -303,8 +340,8 @@ __attribute__((target("avx2,fma"))) void step_avx2(const Step& s) {
       const __m256 even = _mm256_castsi256_ps(_mm256_slli_epi32(both, 16));
       const __m256 odd = _mm256_castsi256_ps(_mm256_and_si256(both, high));
       for (int i = 0; i < N; ++i) {
-        const __m256 a = _mm256_set1_ps(from_bf16(s.q[i][2 * p]));
-        const __m256 c = _mm256_set1_ps(from_bf16(s.q[i][2 * p + 1]));
+        const __m256 a = _mm256_set1_ps(from_bf16(s.q[(i * s.P + p) * 2]));
+        const __m256 c = _mm256_set1_ps(from_bf16(s.q[(i * s.P + p) * 2 + 1]));
         sum[i] = _mm256_fmadd_ps(odd, c, _mm256_fmadd_ps(even, a, sum[i]));
       }
     }
@@ -318,8 +355,88 @@ __attribute__((target("avx2,fma"))) void step_avx2(const Step& s) {
       for (; pass; pass &= pass - 1) {
         const int j = __builtin_ctz(pass);
         const int64_t slot = s.slot + half * 8 + j;
-        if (slot >= q.start && slot < std::min(q.stop, s.limit)) keep(q, row[j], slot, s.origin);
+        if (slot >= q.start && slot < std::min(q.stop, s.limit)) keep(q, row[j], slot, s.origin, s.k);
       }
+    }
+  }
+}
+
+// ---- tiles --------------------------------------------------------------------------------------
+
+#define TARGET_AMX \
+  __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,amx-tile,amx-bf16")))
+constexpr int TILE_QUERIES = MOST_AT_ONCE;  // two tiles of queries by two of keys: four of sums
+constexpr int TILE_PAIRS = 16;    // channels of a tile, in pairs
+
+// The kernel lets a process use tiles when it asks once.
+bool may_use_tiles() {
+#if defined(__linux__) && defined(SYS_arch_prctl)
+  unsigned a, b, c, d;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+  const unsigned bf16 = 1u << 22, tile = 1u << 24;
+  constexpr int ARCH_REQ_XCOMP_PERM = 0x1023, XTILEDATA = 18;
+  return (d & bf16) && (d & tile) && syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA) == 0;
+#else
+  return false;
+#endif
+}
+
+// Eight tiles of 16 rows of 64 bytes. A constant: compilers do not see that all of it is read.
+alignas(64) const uint8_t TILE_SHAPE[64] = {
+    1,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,   // palette 1
+    64, 0,  64, 0,  64, 0,  64, 0,  64, 0,  64, 0,  64, 0,  64, 0,   // bytes of a row, 16 bits each
+    0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
+    16, 16, 16, 16, 16, 16, 16, 16, 0,  0,  0,  0,  0,  0,  0,  0};  // rows
+
+TARGET_AMX void begin_tiles() {
+  asm volatile("" ::: "memory");  // what tiles will read is written before
+  _tile_loadconfig(TILE_SHAPE);
+}
+
+TARGET_AMX void end_tiles() { _tile_release(); }
+
+// The first `n_query` of 32 queries, the rest are zeros. P is a multiple of 16.
+TARGET_AMX void step_tiles(const Step& s, int n_query) {
+  alignas(64) float sums[TILE_QUERIES][2 * LANES];
+  const int64_t D = 2 * s.P, block = s.P * 2 * LANES;
+  const uint16_t* q = s.q;
+  for (int b = 0; b < s.n_block; b += 2) {
+    const bool is_pair = b + 1 < s.n_block;
+    const uint16_t* one = s.keys + b * block;
+    const uint16_t* two = is_pair ? one + block : one;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int64_t p = 0; p < s.P; p += TILE_PAIRS) {
+      _tile_loadd(4, q + 2 * p, D * 2);
+      _tile_loadd(6, one + p * 2 * LANES, 64);
+      _tile_loadd(7, two + p * 2 * LANES, 64);
+      _tile_loadd(5, q + 16 * D + 2 * p, D * 2);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_dpbf16ps(1, 4, 7);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, &sums[0][0], sizeof(sums[0]));
+    _tile_stored(1, &sums[0][LANES], sizeof(sums[0]));
+    _tile_stored(2, &sums[16][0], sizeof(sums[0]));
+    _tile_stored(3, &sums[16][LANES], sizeof(sums[0]));
+    const int64_t first = s.slot + b * LANES;
+    for (int i = 0; i < n_query; ++i) {
+      Query& query = *s.queries[i];
+      const __m512 threshold = _mm512_set1_ps(query.threshold);
+      const __m512 low = _mm512_load_ps(sums[i]), high = _mm512_load_ps(sums[i] + LANES);
+      __mmask16 pass = _mm512_cmp_ps_mask(low, threshold, _CMP_GE_OQ);
+      __mmask16 other = _mm512_cmp_ps_mask(high, threshold, _CMP_GE_OQ);
+      if (_mm512_kortestz(pass, other)) continue;
+      if (!s.is_inside[i]) {
+        pass &= static_cast<__mmask16>(seen_of(query, first, s.limit));
+        other &= static_cast<__mmask16>(seen_of(query, first + LANES, s.limit));
+      }
+      const int at = static_cast<int>(first - s.origin);
+      if (pass) keep_512(query, low, pass, at, s.k);
+      if (other && is_pair) keep_512(query, high, other, at + LANES, s.k);
     }
   }
 }
@@ -331,7 +448,7 @@ using StepOf = void (*)(const Step&);
 template <int N>
 StepOf step_of(Path path) {
 #if HAS_X86
-  if (path == AVX512_BF16) return step_bf16<N>;
+  if (path >= AVX512_BF16) return step_bf16<N>;
   if (path == AVX512) return step_512<N>;
   if (path == AVX2) return step_avx2<N>;
 #endif
@@ -354,7 +471,10 @@ Path best_path() {
   __builtin_cpu_init();
   const bool has_512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  if (has_512 && __builtin_cpu_supports("avx512bf16")) return AVX512_BF16;
+  const bool has_bf16 = has_512 && __builtin_cpu_supports("avx512bf16");
+  static const bool has_tiles = has_bf16 && may_use_tiles();
+  if (has_tiles) return AMX;
+  if (has_bf16) return AVX512_BF16;
   if (has_512) return AVX512;
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return AVX2;
 #endif
@@ -363,6 +483,7 @@ Path best_path() {
 
 inline float to_float(float x) { return x; }
 inline float to_float(uint16_t x) { return from_bf16(x); }
+inline float to_float(int8_t x) { return x; }
 
 template <typename T>
 ALWAYS_INLINE float inner(const float* q, const T* row, int64_t D) {
@@ -393,41 +514,99 @@ ALWAYS_INLINE float turned_inner(const float* a, const T* row, const float* turn
   return sum[0];
 }
 
-float inner_at(const Slabs& t, int64_t g, int64_t slot, const float* q, const float* turn) {
+template <typename T>
+ALWAYS_INLINE float inner_of_row(const Slabs& t, int64_t slab, int64_t at, const float* q,
+                                 const float* turn) {
+  const T* row = static_cast<const T*>(t.rows[slab]) + at;
+  return turn ? turned_inner(q, row, turn, t.D / 2) : inner(q, row, t.D);
+}
+
+ALWAYS_INLINE float inner_at(const Slabs& t, int64_t g, int64_t slot, const float* q,
+                             const float* turn) {
   const auto [slab, at] = row_of(t, g, slot);
-  if (turn)
-    return t.is_bf16
-               ? turned_inner(q, static_cast<const uint16_t*>(t.rows[slab]) + at, turn, t.D / 2)
-               : turned_inner(q, static_cast<const float*>(t.rows[slab]) + at, turn, t.D / 2);
-  return t.is_bf16 ? inner(q, static_cast<const uint16_t*>(t.rows[slab]) + at, t.D)
-                   : inner(q, static_cast<const float*>(t.rows[slab]) + at, t.D);
+  switch (t.kind) {
+    case BF16: return inner_of_row<uint16_t>(t, slab, at, q, turn);
+    case INT8: return scale_of(t, slab, at) * inner_of_row<int8_t>(t, slab, at, q, turn);
+    default: return inner_of_row<float>(t, slab, at, q, turn);
+  }
+}
+
+// Score and slot as one number: the better pair has the smaller, ties go to the lower slot.
+inline uint64_t rank_of(float score, int32_t slot) {
+  const float positive_zero = score + 0.0f;  // -0 ties with 0
+  uint32_t bits;
+  std::memcpy(&bits, &positive_zero, 4);
+  bits ^= bits >> 31 ? 0xffffffffu : 0x80000000u;  // ascends with the score
+  return static_cast<uint64_t>(~bits) << 32 | static_cast<uint32_t>(slot);
+}
+
+inline float score_of(uint64_t rank) {
+  uint32_t bits = ~static_cast<uint32_t>(rank >> 32);
+  bits ^= bits >> 31 ? 0x80000000u : 0xffffffffu;
+  float score;
+  std::memcpy(&score, &bits, 4);
+  return score;
 }
 
 // The k best of a query's candidates, by their keys as stored.
-void answer(const Task& t, int64_t g, int64_t m, Query& query, int64_t origin, Worker& w) {
-  cut(query, static_cast<int>(t.k));
+ALWAYS_INLINE void answer_inline(const Task& t, int64_t g, int64_t m, Query& query, int64_t origin,
+                                 Worker& w) {
+  cut_inline(query, static_cast<int>(t.k));
   const float* q = t.queries + (g * t.M + m) * t.D;
-  w.found.clear();
-  for (int i = 0; i < query.n; ++i) {
+  const int64_t n = query.n, n_found = std::min(t.k, n);
+  w.ranks.resize(n);
+  for (int64_t i = 0; i < n; ++i) {
     const int64_t slot = query.slots[i] + origin;
     const float* turn =
         t.rotary.table ? turn_at(t.rotary, t.positions[m], slot, t.D) : nullptr;
-    w.found.emplace_back(-inner_at(t.slabs, g, slot, q, turn), slot);  // the smaller is the better
+    w.ranks[i] = rank_of(inner_at(t.slabs, g, slot, q, turn), query.slots[i]);
   }
-  const int64_t n = std::min<int64_t>(t.k, static_cast<int64_t>(w.found.size()));
-  std::partial_sort(w.found.begin(), w.found.begin() + n, w.found.end());
   const int64_t at = (g * t.M + m) * t.k;
-  for (int64_t i = 0; i < t.k; ++i) {
-    t.scores[at + i] = i < n ? -w.found[i].first : -std::numeric_limits<float>::infinity();
-    t.slots[at + i] = i < n ? w.found[i].second : -1;
+  uint64_t* ranks = w.ranks.data();
+  const auto put = [&](int64_t place, uint64_t rank) {
+    t.scores[at + place] = score_of(rank);
+    t.slots[at + place] = static_cast<int64_t>(rank & 0xffffffffu) + origin;
+  };
+  if (n > 8 * LANES) {
+    std::partial_sort(ranks, ranks + n_found, ranks + n);
+    for (int64_t i = 0; i < n_found; ++i) put(i, ranks[i]);
+  } else {
+    for (int64_t i = 0; i < n; ++i) {  // few: counting the better ones is quicker than sorting
+      int64_t place = 0;
+      for (int64_t j = 0; j < n; ++j) place += ranks[j] < ranks[i];
+      if (place < t.k) put(place, ranks[i]);
+    }
+  }
+  for (int64_t i = n_found; i < t.k; ++i) {
+    t.scores[at + i] = -std::numeric_limits<float>::infinity();
+    t.slots[at + i] = -1;
   }
 }
+
+void answer(const Task& t, int64_t g, int64_t m, Query& query, int64_t origin, Worker& w) {
+  answer_inline(t, g, m, query, origin, w);
+}
+
+#if HAS_X86
+TARGET_512 void answer_512(const Task& t, int64_t g, int64_t m, Query& query, int64_t origin,
+                           Worker& w) {
+  answer_inline(t, g, m, query, origin, w);
+}
+#endif
 
 // Queries [first, last) of head g.
 void search_part(const Task& t, Path path, int64_t g, int64_t first, int64_t last, Worker& w) {
   const int64_t n = last - first, P = t.D / 2;
   const int64_t origin = t.n_packed ? t.packed_first[0] : 0;
-  w.q.resize(n * t.D);
+#if HAS_X86
+  // tiles are whole: few queries, or other widths, are quicker or only possible without
+  const bool has_tiles = path == AMX && P % TILE_PAIRS == 0 && n > MOST_QUERIES;
+  const int64_t most = has_tiles ? TILE_QUERIES : MOST_QUERIES;
+#else
+  const bool has_tiles = false;
+  const int64_t most = MOST_QUERIES;
+#endif
+  w.q.assign((n + most - 1) / most * most * t.D, 0);
   if (static_cast<int64_t>(w.queries.size()) < n) w.queries.resize(n);
   const size_t room = std::max<size_t>(3 * t.k, 64) + BLOCKS * LANES;
   int64_t lowest = std::numeric_limits<int64_t>::max(), highest = 0;
@@ -453,42 +632,57 @@ void search_part(const Task& t, Path path, int64_t g, int64_t first, int64_t las
     lowest = std::min(lowest, q.start);
     highest = std::max(highest, q.stop);
   }
+#if HAS_X86
+  if (has_tiles) begin_tiles();
+#endif
   // the newest keys first: they are the likeliest, and a high threshold early saves work
   for (int64_t part = t.n_packed - 1; part >= 0; --part) {
-    const uint16_t* keys = t.packed_keys[part] +
-                           g * ((t.packed_n[part] + LANES - 1) / LANES) * P * 2 * LANES;
     const int64_t from = t.packed_first[part], n_key = t.packed_n[part];
+    const int64_t n_block = (n_key + LANES - 1) / LANES;
+    const uint16_t* keys = t.packed_keys[part] + g * n_block * P * 2 * LANES;
     for (int64_t tile = (n_key - 1) / TILE * TILE; tile >= 0; tile -= TILE) {
       const int64_t end = std::min(tile + TILE, n_key);
       if (from + end <= lowest || from + tile >= highest) continue;
-      for (int64_t m = 0; m < n; m += MOST_QUERIES) {
-        const int n_query = static_cast<int>(std::min<int64_t>(MOST_QUERIES, n - m));
-        const uint16_t* rows[MOST_QUERIES];
-        Query* queries[MOST_QUERIES];
+      for (int64_t m = 0; m < n; m += most) {
+        const int n_query = static_cast<int>(std::min<int64_t>(most, n - m));
+        Query* queries[MOST_AT_ONCE];
+        bool is_inside[MOST_AT_ONCE], is_seen = false;
         for (int i = 0; i < n_query; ++i) {
-          rows[i] = w.q.data() + (m + i) * t.D;
-          queries[i] = &w.queries[m + i];
+          Query& q = w.queries[m + i];
+          queries[i] = &q;
+          is_inside[i] = q.start <= from + tile && from + end <= q.stop && (end - tile) % LANES == 0;
+          is_seen |= q.start < from + end && from + tile < q.stop;
         }
+        if (!is_seen) continue;
+        const uint16_t* q = w.q.data() + m * t.D;
+        Step s{q, keys + tile * P * 2, 0, P, from + tile, from + end, origin, static_cast<int>(t.k),
+               queries, is_inside};
+        const int n_block_here = static_cast<int>((end - tile + LANES - 1) / LANES);
+#if HAS_X86
+        if (has_tiles) {
+          s.n_block = n_block_here;
+          step_tiles(s, n_query);
+          continue;
+        }
+#endif
         const StepOf step = step_for(path, n_query);
-        for (int64_t at = tile; at < end; at += BLOCKS * LANES) {
-          const int64_t stop = std::min(at + BLOCKS * LANES, end);
-          const int64_t slot = from + at;
-          bool is_inside[MOST_QUERIES], is_seen = false;
-          for (int i = 0; i < n_query; ++i) {
-            Query& q = *queries[i];
-            is_inside[i] = q.start <= slot && from + stop <= q.stop && (stop - at) % LANES == 0;
-            is_seen |= q.start < from + stop && slot < q.stop;
-            if (q.n + BLOCKS * LANES > static_cast<int64_t>(q.scores.size()))
-              cut(q, static_cast<int>(t.k));
-          }
-          if (!is_seen) continue;
-          step({rows, keys + at * P * 2, static_cast<int>((stop - at + LANES - 1) / LANES), P, slot,
-                from + stop, origin, queries, is_inside});
+        for (int b = 0; b < n_block_here; b += BLOCKS) {
+          s.n_block = std::min(BLOCKS, n_block_here - b);
+          step(s);
+          s.keys += BLOCKS * P * 2 * LANES;
+          s.slot += BLOCKS * LANES;
         }
       }
     }
   }
-  for (int64_t m = 0; m < n; ++m) answer(t, g, first + m, w.queries[m], origin, w);
+#if HAS_X86
+  if (has_tiles) end_tiles();
+#endif
+  auto* ask = answer;
+#if HAS_X86
+  if (path >= AVX512) ask = answer_512;
+#endif
+  for (int64_t m = 0; m < n; ++m) ask(t, g, first + m, w.queries[m], origin, w);
 }
 
 // ---- pairs taken by slot: each product is the other's gradient ----------------------------------
@@ -501,9 +695,8 @@ ALWAYS_INLINE void inner_of(const Slabs& t, int64_t g, const float* a, const int
     out[i] = 0;
     if (slots[i] < 0) continue;
     const auto [slab, at] = row_of(t, g, slots[i]);
-    const T* row = static_cast<const T*>(t.rows[slab]) + at;
-    out[i] = r.table ? turned_inner(a, row, turn_at(r, position, slots[i], t.D), t.D / 2)
-                     : inner(a, row, t.D);
+    const float* turn = r.table ? turn_at(r, position, slots[i], t.D) : nullptr;
+    out[i] = scale_of(t, slab, at) * inner_of_row<T>(t, slab, at, a, turn);
   }
 }
 
@@ -516,7 +709,7 @@ ALWAYS_INLINE void sum_of(const Slabs& t, int64_t g, const float* a, const int64
     if (slots[i] < 0 || a[i] == 0) continue;
     const auto [slab, at] = row_of(t, g, slots[i]);
     const T* row = static_cast<const T*>(t.rows[slab]) + at;
-    const float weight = a[i];
+    const float weight = a[i] * scale_of(t, slab, at);
     if (!r.table) {
       for (int64_t d = 0; d < t.D; ++d) out[d] += weight * to_float(row[d]);
       continue;
@@ -542,6 +735,13 @@ struct Rows {
   float* out;                // (G, M, k), or (G, M, D) for sums
 };
 
+template <typename T>
+ALWAYS_INLINE void take_of(const Rows& r, int64_t g, const float* a, const int64_t* slots,
+                           int64_t position, float* out) {
+  if (r.is_sum) return sum_of<T>(r.slabs, g, a, slots, r.k, r.rotary, position, out);
+  inner_of<T>(r.slabs, g, a, slots, r.k, r.rotary, position, out);
+}
+
 ALWAYS_INLINE void take_row(const Rows& r, int64_t row) {
   const int64_t g = row / r.M, wide = r.slabs.D;
   const float* a = r.a + row * (r.is_sum ? r.k : wide);
@@ -549,10 +749,11 @@ ALWAYS_INLINE void take_row(const Rows& r, int64_t row) {
   const int64_t* slots = r.slots + row * r.k;
   const Slabs& t = r.slabs;
   const int64_t at = r.rotary.table ? r.positions[row % r.M] : 0;
-  if (r.is_sum && t.is_bf16) sum_of<uint16_t>(t, g, a, slots, r.k, r.rotary, at, out);
-  else if (r.is_sum) sum_of<float>(t, g, a, slots, r.k, r.rotary, at, out);
-  else if (t.is_bf16) inner_of<uint16_t>(t, g, a, slots, r.k, r.rotary, at, out);
-  else inner_of<float>(t, g, a, slots, r.k, r.rotary, at, out);
+  switch (t.kind) {
+    case BF16: return take_of<uint16_t>(r, g, a, slots, at, out);
+    case INT8: return take_of<int8_t>(r, g, a, slots, at, out);
+    default: return take_of<float>(r, g, a, slots, at, out);
+  }
 }
 
 void take_portable(const Rows& r, int64_t first, int64_t last) {
@@ -596,9 +797,9 @@ void in_threads(int64_t n_thread, int64_t n, const Make& make) {
 extern "C" {
 
 // Raised with every change of what a call below is given or does; fused.py names the one it speaks.
-int memformer_abi() { return 1; }
+int memformer_abi() { return 2; }
 
-// The best path that this machine has, 0 to 3.
+// The best path that this machine has, 0 to 4.
 int memformer_best_path() { return best_path(); }
 
 // Keys of one head, n rows of D from `keys` on -> (ceil(n / 16), D / 2, 16, 2) bfloat16, zeros at
@@ -644,12 +845,14 @@ void memformer_search(int path, int n_thread, int64_t G, int64_t M, int64_t D, i
                       int64_t n_packed, const int64_t* packed_first, const int64_t* packed_n,
                       const uint16_t* const* packed_keys, int64_t n_slab,
                       const int64_t* slab_first, const int64_t* slab_stride,
-                      const void* const* slab_keys, int is_bf16, float largest,
+                      const void* const* slab_keys, const float* const* slab_scales,
+                      int kind, float largest,
                       const float* table, int64_t n_table, int64_t shift,
                       const int64_t* positions, const float* turned, float* scores,
                       int64_t* slots) {
   const Task task{G, M, D, k, queries, start, stop, n_packed, packed_first, packed_n, packed_keys,
-                  {n_slab, slab_first, slab_stride, slab_keys, is_bf16 != 0, D},
+                  {n_slab, slab_first, slab_stride, slab_keys, slab_scales,
+                   static_cast<Kind>(kind), D},
                   {table, n_table, shift}, positions, turned, largest, scores, slots};
   // parts of whole blocks of queries, several a thread, so that none waits long for another
   const int64_t wanted = n_thread > 1 ? (4 * n_thread + G - 1) / G : 1;
@@ -672,9 +875,9 @@ void memformer_search(int path, int n_thread, int64_t G, int64_t M, int64_t D, i
 void memformer_take(int path, int n_thread, int is_sum, int64_t G, int64_t M, int64_t D, int64_t k,
                     const float* a, const int64_t* slots, int64_t n_slab,
                     const int64_t* slab_first, const int64_t* slab_stride,
-                    const void* const* slab_rows, int is_bf16, const float* table, int64_t n_table,
-                    int64_t shift, const int64_t* positions, float* out) {
-  const Rows rows{{n_slab, slab_first, slab_stride, slab_rows, is_bf16 != 0, D},
+                    const void* const* slab_rows, const float* const* slab_scales, int kind,
+                    const float* table, int64_t n_table, int64_t shift, const int64_t* positions, float* out) {
+  const Rows rows{{n_slab, slab_first, slab_stride, slab_rows, slab_scales, static_cast<Kind>(kind), D},
                   M, k, is_sum != 0, a, slots, {table, n_table, shift}, positions, out};
   const int64_t n = G * M, size = std::max<int64_t>(64, n / (4 * n_thread) + 1);
   in_threads(n_thread, (n + size - 1) / size, [&] {

@@ -8,31 +8,69 @@ never written again. A fork shares the sealed pages and copies the open one.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+
+from memformer.memory.int8 import pack, unpack
+
+Of = Literal["keys", "values"]
 
 MAX_SLAB_PAGES = 64
 """Pages bound together at most: memory evicted page by page is given back slab by slab."""
 
 
 class Run(NamedTuple):
-    """Consecutive slots that lie in one slab; the tensors are views."""
+    """Consecutive slots that lie in one slab, or a slab itself; the tensors are views."""
 
     first: int
     """Slot of the first pair."""
     keys: Tensor
-    """(G, n, D)"""
+    """(G, n, D) as stored; `rows` reads them."""
     values: Tensor
-    """(G, n, D)"""
+    """(G, n, D) as stored"""
     token_index: Tensor
     """(n,) int64: which token of the manuscript each pair came from."""
     fraction: Tensor
     """(n,) float32: the fraction of the novel there; NaN where unknown."""
     step: Tensor
     """(n,) int64: the write in which it came."""
+    key_scales: Tensor | None = None
+    """(G, n) float32, of int8 pages only: what a key's components are multiplied by."""
+    value_scales: Tensor | None = None
+    """(G, n) float32, of int8 pages only"""
+
+    @property
+    def stop(self) -> int:
+        """One past the slot of the last pair."""
+        return self.first + self.keys.shape[1]
+
+    @property
+    def columns(self) -> list[Tensor]:
+        """The tensors there are, in order; pairs are their second axis, or their only one."""
+        return [column for column in self[1:] if isinstance(column, Tensor)]
+
+    def rows(self, of: Of, heads: int | slice = slice(None)) -> Tensor:
+        """Keys or values of some heads as they are read: (G, n, D) in the pages' dtype, float32 if
+        that is int8."""
+        rows, scales = self.stored(of)
+        return unpack(rows[heads], None if scales is None else scales[heads])
+
+    def stored(self, of: Of) -> tuple[Tensor, Tensor | None]:
+        """Keys or values as stored, with their scales."""
+        if of == "keys":
+            return self.keys, self.key_scales
+        return self.values, self.value_scales
+
+    def part(self, start: int, stop: int) -> "Run":
+        """The pairs in slots [start, stop), all of which must be here."""
+        at = slice(start - self.first, stop - self.first)
+        per_head = (self.keys, self.values, self.key_scales, self.value_scales)
+        keys, values, *scales = (None if t is None else t[:, at] for t in per_head)
+        assert keys is not None and values is not None
+        pair = self.token_index[at], self.fraction[at], self.step[at]
+        return Run(start, keys, values, *pair, *scales)
 
 
 class Layout(NamedTuple):
@@ -42,31 +80,6 @@ class Layout(NamedTuple):
     """First slot and one past the last, ascending."""
     n_bound: int
     """Pages that the book itself has allocated; it decides how large the next slab is."""
-
-
-@dataclass(frozen=True)
-class _Slab:
-    first: int  # slot of its first pair
-    keys: Tensor  # (G, size, D)
-    values: Tensor  # (G, size, D)
-    token_index: Tensor  # (size,)
-    fraction: Tensor  # (size,)
-    step: Tensor  # (size,)
-
-    @property
-    def stop(self) -> int:
-        return self.first + self.keys.shape[1]
-
-    def run(self, start: int, stop: int) -> Run:
-        part = slice(start - self.first, stop - self.first)
-        return Run(
-            start,
-            self.keys[:, part],
-            self.values[:, part],
-            self.token_index[part],
-            self.fraction[part],
-            self.step[part],
-        )
 
 
 class Book:
@@ -87,7 +100,7 @@ class Book:
         self.start = self.stop = self.n_write = 0
         self.groups: list[object] = []
         self.saved: dict[int, str] = {}
-        self._slabs: list[_Slab] = []
+        self._slabs: list[Run] = []
         self._n_bound = 0  # pages allocated by this book itself
 
     @property
@@ -104,9 +117,9 @@ class Book:
     def n_bytes(self) -> int:
         """Bytes of the pages held, with what is allocated ahead for the open slab."""
         return sum(
-            part.numel() * part.element_size()
+            column.numel() * column.element_size()
             for slab in self._slabs
-            for part in (slab.keys, slab.values, slab.token_index, slab.fraction, slab.step)
+            for column in slab.columns
         )
 
     def append(
@@ -120,12 +133,15 @@ class Book:
         """Write pairs at the end; at capacity the oldest page goes first.
 
         Args:
-            keys, values: (G, n, D).
+            keys, values: (G, n, D), finite once stored.
             token_index, fraction: (n,).
             capacity: pairs held at most, at least page_len; None for no limit.
         """
-        step = torch.full_like(token_index, self.n_write)
-        self._write((keys, values, token_index, fraction, step), capacity)
+        columns = [keys, values, token_index, fraction, torch.full_like(token_index, self.n_write)]
+        if self.dtype == torch.int8:
+            (columns[0], key_scales), (columns[1], value_scales) = pack(keys), pack(values)
+            columns += [key_scales, value_scales]
+        self._write(columns, capacity)
         self.n_write += 1
 
     @property
@@ -134,15 +150,28 @@ class Book:
         return Layout([[slab.first, slab.stop] for slab in self._slabs], self._n_bound)
 
     def restore(
-        self, n_write: int, pages: Iterable[Sequence[Tensor]], layout: Layout | None = None
+        self,
+        n_write: int,
+        pages: Iterable[Sequence[Tensor]],
+        layout: Layout | None = None,
+        *,
+        in_place: bool = False,
     ) -> None:
-        """Go on with saved pages: keys, values, token_index, fraction and step of each in turn.
+        """Go on with saved pages.
 
-        Bound as `layout` says, they are scanned in the same products as before they were saved,
-        so that going on gives the same bits.
+        Args:
+            n_write: writes so far.
+            `Run.columns` of each in turn; the last may be open.
+            layout: bound in this way, pages are scanned in the same products as before they were
+                saved, so that going on gives the same bits.
+            in_place: keep the tensors of sealed pages, each a slab, instead of copies.
         """
         bound = [] if layout is None else layout.slabs
         for page in pages:
+            if in_place and page[0].shape[1] == self.page_len:
+                self._slabs.append(Run(self.stop, *page))
+                self.stop += self.page_len
+                continue
             if not self._slabs or self._slabs[-1].stop == self.stop:
                 fits = [(a, b) for a, b in bound if a <= self.stop < b]
                 self._slabs += [self._slab(a, b - a) for a, b in fits[:1]]
@@ -161,21 +190,25 @@ class Book:
         for slab in self._slabs:
             first, last = max(start, slab.first), min(stop, slab.stop)
             if first < last:
-                yield slab.run(first, last)
+                yield slab.part(first, last)
 
-    def gather(self, slots: Tensor, of: str) -> Tensor:
-        """Keys or values at slots (G, M): (G, M, D) in the pages' dtype; slot -1 gives zeros."""
+    def gather(self, slots: Tensor, of: Of) -> Tensor:
+        """Keys or values at slots (G, M), as they are read: (G, M, D); slot -1 gives zeros."""
         G, D = self.n_kv_head, self.head_dim
-        rows = torch.zeros(slots.numel(), D, dtype=self.dtype, device=self.device)
+        dtype = torch.float32 if self.dtype == torch.int8 else self.dtype
+        rows = torch.zeros(slots.numel(), D, dtype=dtype, device=self.device)
         head = torch.arange(G, device=self.device)[:, None]
         for slab in self._slabs:
             inside = (slots >= slab.first) & (slots < min(slab.stop, self.stop))
             where = inside.flatten().nonzero()[:, 0]
             if len(where) == 0:
                 continue
-            table: Tensor = (slab.keys if of == "keys" else slab.values).reshape(-1, D)
-            source = (slots + (head * slab.keys.shape[1] - slab.first)).flatten()[where]
-            rows.index_copy_(0, where, table.index_select(0, source))
+            stored, scales = slab.stored(of)
+            source = (slots + (head * stored.shape[1] - slab.first)).flatten()[where]
+            taken = stored.reshape(-1, D).index_select(0, source)
+            rows.index_copy_(
+                0, where, unpack(taken, None if scales is None else scales.flatten()[source])
+            )
         return rows.view(*slots.shape, D)
 
     def metadata(self, slots: Tensor) -> tuple[Tensor, Tensor]:
@@ -212,15 +245,15 @@ class Book:
         """Hold the pairs of `source` from the own start to `stop` and nothing else: sealed pages
         are shared, the rest is copied."""
         sealed = max(stop - stop % self.page_len, self.start)
-        self._slabs = [_Slab(*run) for run in source.runs(self.start, sealed)]
+        self._slabs = list(source.runs(self.start, sealed))
         self.stop, self._n_bound = sealed, 0
         n_page = sealed // self.page_len
         self.saved = {page: name for page, name in source.saved.items() if page < n_page}
         for rest in source.runs(sealed, stop):
-            self._write(rest[1:], None)
+            self._write(rest.columns, None)
 
     def _write(self, columns: Sequence[Tensor], capacity: int | None) -> None:
-        """Keys, values (G, n, D) and token_index, fraction, step (n,) at the end of the book."""
+        """Write `Run.columns` at the end of the book."""
         done, n = 0, columns[0].shape[1]
         while done < n:
             # to the end of the page at most, so that eviction never meets a page half written
@@ -229,8 +262,8 @@ class Book:
                 self._evict_page()
             if not self._slabs or self._slabs[-1].stop == self.stop:
                 self._slabs.append(self._new_slab(capacity))
-            target = self._slabs[-1].run(self.stop, self.stop + take)
-            for into, column in zip(target[1:], columns, strict=True):
+            target = self._slabs[-1].part(self.stop, self.stop + take)
+            for into, column in zip(target.columns, columns, strict=True):
                 part = column.narrow(-1 if column.dim() == 1 else 1, done, take)
                 # .data: autograd may hold earlier slots of this slab, which stay as they are
                 into.data.copy_(part.detach())
@@ -243,7 +276,7 @@ class Book:
         self.start += self.page_len
         self._slabs = [slab for slab in self._slabs if slab.stop > self.start]
 
-    def _new_slab(self, capacity: int | None) -> _Slab:
+    def _new_slab(self, capacity: int | None) -> Run:
         # as many pages as this book has allocated: a fork that writes little takes little
         n_page = min(max(self._n_bound, 1), MAX_SLAB_PAGES)
         if capacity is not None:
@@ -252,18 +285,16 @@ class Book:
         self._n_bound += n_page
         return self._slab(self.stop, n_page * self.page_len)
 
-    def _slab(self, first: int, size: int) -> _Slab:
-        G, D = self.n_kv_head, self.head_dim
+    def _slab(self, first: int, size: int) -> Run:
+        pairs = (self.n_kv_head, size, self.head_dim)
+        columns: list[tuple[tuple[int, ...], torch.dtype]] = [(pairs, self.dtype)] * 2
+        columns += [((size,), torch.int64), ((size,), torch.float32), ((size,), torch.int64)]
+        if self.dtype == torch.int8:
+            columns += [(pairs[:2], torch.float32)] * 2
         # a slab made in inference mode could never be read by a training step
         with torch.inference_mode(False):
-            return _Slab(
-                first,
-                torch.empty(G, size, D, dtype=self.dtype, device=self.device),
-                torch.empty(G, size, D, dtype=self.dtype, device=self.device),
-                torch.empty(size, dtype=torch.int64, device=self.device),
-                torch.empty(size, dtype=torch.float32, device=self.device),
-                torch.empty(size, dtype=torch.int64, device=self.device),
-            )
+            made = [torch.empty(shape, dtype=t, device=self.device) for shape, t in columns]
+        return Run(first, *made)
 
     def _blank(self) -> "Book":
         return Book(self.n_kv_head, self.head_dim, self.page_len, self.dtype, self.device)

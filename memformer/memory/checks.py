@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from memformer.memory.rotary import Rotary
+
 
 def bound(
     name: str,
@@ -26,6 +28,30 @@ def bound(
     if given.is_floating_point() or given.dtype == torch.bool:
         raise TypeError(f"search: {name} must hold integers, got {given.dtype}")
     return given[lane].to(device, torch.int64).expand(L)
+
+
+def check_distances(lane: int, rotary: Rotary, start: Tensor, stop: Tensor) -> None:
+    """Raises ValueError where a query's slots [start, stop), (L,) and held, reach beyond
+    `max_distance` or after the query: a search compares them all at their true distance."""
+    slots = rotary.positions[lane] - rotary.shift  # where each query itself would stand
+    is_asked = start < stop
+    late = is_asked & (stop - 1 > slots)
+    if late.any():
+        i = int(late.nonzero()[0])
+        raise ValueError(
+            f"search: rotary: query {i} of lane {lane} may see slot {int(stop[i]) - 1}, which "
+            f"stands after it: give stop of at most {int(slots[i]) + 1}"
+        )
+    if rotary.max_distance is None:
+        return
+    far = is_asked & (slots - start > rotary.max_distance)
+    if far.any():
+        i = int(far.nonzero()[0])
+        raise ValueError(
+            f"search: rotary: query {i} of lane {lane} may see slot {int(start[i])}, which is "
+            f"farther than max_distance={rotary.max_distance}: give start of at least "
+            f"{int(slots[i]) - rotary.max_distance}, and search older slots by a query turned once"
+        )
 
 
 def check_shape(what: str, tensor: Tensor, shape: tuple[int, ...]) -> None:

@@ -46,7 +46,7 @@ def _scan_block(book: Book, queries: Tensor, k: int, start: Tensor, stop: Tensor
     done = 0
     for run in runs:  # into one buffer: `topk` is far quicker on long rows than on their parts
         end = done + run.keys.shape[1]
-        torch.bmm(queries, run.keys.float().mT, out=scores[..., done:end])
+        torch.bmm(queries, run.rows("keys").float().mT, out=scores[..., done:end])
         done = end
     first = runs[0].first if runs else 0
     # all queries may see slots [start_all, stop_all): only the strips beside it need a mask

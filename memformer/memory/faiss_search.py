@@ -190,12 +190,12 @@ def _blocks(start: int, stop: int, unit: int) -> Iterator[tuple[int, int]]:
 
 
 def _keys(book: Book, head: int, start: int, stop: int) -> Any:
-    rows = [run.keys[head].float().cpu() for run in book.runs(start, stop)]
+    rows = [run.rows("keys", head).float().cpu() for run in book.runs(start, stop)]
     return np.ascontiguousarray(torch.cat(rows).numpy())
 
 
 def _score(book: Book, queries: Tensor, slots: Tensor) -> Hits:
-    """The inner products of candidates, from the keys as stored: slots (G, M, C)."""
+    """The inner products of candidates, from the keys as they are read: slots (G, M, C)."""
     n_query = max(1, _BLOCK // max(1, slots.shape[0] * slots.shape[2] * book.head_dim))
     scores = []
     for q, s in zip(torch.split(queries, n_query, 1), torch.split(slots, n_query, 1), strict=True):

@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from memformer.memory.book import Book
+from memformer.memory.book import Book, Of
 from memformer.memory.rotary import Rotary
 from memformer.memory.taken import taken
 
@@ -76,7 +76,7 @@ class Found:
         each = [self._value_order(book, s) for book, s in zip(self._books, self.slots, strict=True)]
         return torch.stack(each)
 
-    def _gather(self, of: str, slots: Tensor) -> Tensor:
+    def _gather(self, of: Of, slots: Tensor) -> Tensor:
         H = slots.shape[1]
         rows = []
         for book, each in zip(self._books, slots, strict=True):

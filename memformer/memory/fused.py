@@ -8,24 +8,26 @@ are those of `exact`, up to the order of float32 sums.
 """
 
 import ctypes
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
-from memformer.memory.book import Book
+from memformer.memory.book import Book, Of
 from memformer.memory.rotary import turn, turns
 from memformer.memory.search import Hits, Search
 
 GROUP_LEN = 1024
 """Pairs packed together, rounded up to whole pages."""
-_ABI = 1  # of the calls, as in _fused.cpp
+_ABI = 2  # of the calls, as in _fused.cpp
 _F32, _I64 = torch.float32, torch.int64
-PATHS = ("portable", "avx2", "avx512", "avx512_bf16")
+_KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}  # as in _fused.cpp
+PATHS = ("portable", "avx2", "avx512", "avx512_bf16", "amx")
 """Instruction sets, the best last."""
 
 
@@ -44,6 +46,35 @@ class _Group:
     first: int
     stop: int
     packed: dict[tuple[float, int] | None, _Packed] = field(default_factory=dict)
+
+
+class _Slabs(NamedTuple):
+    """Rows as stored, as the calls take them."""
+
+    n: int
+    first: Any
+    stride: Any
+    rows: Any
+    scales: Any
+    kind: int
+
+    @classmethod
+    def of(cls, of: Of, book: Book, start: int, stop: int) -> "_Slabs":
+        runs = list(book.runs(start, stop))
+        rows, scales = zip(*(run.stored(of) for run in runs), strict=True)
+        for row, scale in zip(rows, scales, strict=True):
+            if row.device.type != "cpu" or row.dtype not in _KINDS or row.stride(1) != row.shape[2]:
+                raise TypeError(f"fused: rows of {row.dtype} on {row.device}, {row.stride()} apart")
+            if scale is not None and scale.stride(0) * row.shape[2] != row.stride(0):
+                raise TypeError(f"fused: scales {scale.stride()} apart, rows {row.stride()}")
+        return cls(
+            len(runs),
+            _longs([run.first for run in runs]),
+            _longs([row.stride(0) for row in rows]),
+            _pointers(rows),
+            None if scales[0] is None else _pointers(scales),
+            _KINDS[rows[0].dtype],
+        )
 
 
 class LaneRotary(NamedTuple):
@@ -117,15 +148,13 @@ class FusedSearch(Search):
             return Hits(scores, slots)
         queries, start, stop = queries.contiguous(), start.contiguous(), stop.contiguous()
         turned = None if rotary is None else turn(queries, rotary.positions, rotary.base)
-        slabs = list(book.runs(parts[0].first, parts[-1].first + parts[-1].n))
+        slabs = _Slabs.of("keys", book, parts[0].first, parts[-1].first + parts[-1].n)
         self.library.memformer_search(
             self.path, torch.get_num_threads(), G, M, D, k,
             _at(queries, _F32), _at(start, _I64), _at(stop, _I64),
             len(parts), _longs([p.first for p in parts]), _longs([p.n for p in parts]),
             _pointers([p.keys for p in parts]),
-            len(slabs), _longs([s.first for s in slabs]),
-            _longs([s.keys.stride(0) for s in slabs]), _pointers([s.keys for s in slabs]),
-            int(book.dtype == torch.bfloat16), max(p.largest for p in parts),
+            *slabs, max(p.largest for p in parts),
             *_by_distance(rotary), None if turned is None else _at(turned, _F32),
             _at(scores, _F32), _at(slots, _I64),
         )  # fmt: skip
@@ -137,6 +166,10 @@ class FusedSearch(Search):
         """Packed keys that cover the slots [lowest, highest), which the book holds; ascending. What
         stands before the first group or after the last is packed for this call."""
         groups = cast(list[_Group], book.groups)
+        if rotary is not None:  # turned keys are searched near the queries only
+            for group in groups:
+                if group.stop <= lowest:
+                    group.packed.pop((rotary.base, rotary.shift), None)
         parts = [
             self._of_group(book, group, rotary)
             for group in groups
@@ -158,8 +191,8 @@ class FusedSearch(Search):
         return group.packed[kind]
 
     def _pack(self, book: Book, first: int, stop: int, rotary: LaneRotary | None) -> _Packed:
-        runs = list(book.runs(first, stop))
-        keys = runs[0].keys if len(runs) == 1 else torch.cat([run.keys for run in runs], dim=1)
+        rows = [run.rows("keys") for run in book.runs(first, stop)]
+        keys = rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
         G, n, D = keys.shape
         packed = torch.empty(G, -(-n // 16), D // 2, 16, 2, dtype=torch.bfloat16, device="cpu")
         turned_by = (
@@ -167,7 +200,7 @@ class FusedSearch(Search):
         )
         largest = [
             self.library.memformer_pack(
-                _at(keys[g], book.dtype), int(book.dtype == torch.bfloat16), n, D,
+                _at(keys[g], keys.dtype), int(keys.dtype == torch.bfloat16), n, D,
                 None if turned_by is None else _at(turned_by, _F32),
                 _at(packed[g], torch.bfloat16),
             )
@@ -186,7 +219,7 @@ def take_rows(
     a: Tensor,
     book: Book,
     slots: Tensor,
-    of: Literal["keys", "values"],
+    of: Of,
     *,
     is_sum: bool,
     rotary: LaneRotary | None = None,
@@ -207,15 +240,14 @@ def take_rows(
     library = _library()
     G, M, k = slots.shape
     out = torch.empty(G, M, book.head_dim if is_sum else k, dtype=torch.float32, device="cpu")
-    a, slots, runs = a.contiguous(), slots.contiguous(), list(book.runs(book.start, book.stop))
-    if not runs or k == 0:
+    a, slots = a.contiguous(), slots.contiguous()
+    if book.size == 0 or k == 0:
         return out.zero_()
-    rows = [run.keys if of == "keys" else run.values for run in runs]
+    slabs = _Slabs.of(of, book, book.start, book.stop)
     library.memformer_take(
         library.memformer_best_path(), torch.get_num_threads(), int(is_sum),
         G, M, book.head_dim, k, _at(a, _F32), _at(slots, _I64),
-        len(runs), _longs([run.first for run in runs]), _longs([r.stride(0) for r in rows]),
-        _pointers(rows), int(book.dtype == torch.bfloat16), *_by_distance(rotary), _at(out, _F32),
+        *slabs, *_by_distance(rotary), _at(out, _F32),
     )  # fmt: skip
     return out
 
@@ -248,14 +280,14 @@ def _library() -> Any:
         integer, integer, long, long, long, long,
         pointer, pointer, pointer,
         long, pointer, pointer, pointer,
-        long, pointer, pointer, pointer,
+        long, pointer, pointer, pointer, pointer,
         integer, ctypes.c_float, pointer, long, long, pointer,
         pointer, pointer, pointer,
     ]  # fmt: skip
     library.memformer_take.restype = None
     library.memformer_take.argtypes = [
         integer, integer, integer, long, long, long, long,
-        pointer, pointer, long, pointer, pointer, pointer, integer,
+        pointer, pointer, long, pointer, pointer, pointer, pointer, integer,
         pointer, long, long, pointer, pointer,
     ]  # fmt: skip
     return library
@@ -283,5 +315,5 @@ def _longs(values: list[int]) -> Any:
     return (ctypes.c_int64 * len(values))(*values)
 
 
-def _pointers(tensors: list[Tensor]) -> Any:
+def _pointers(tensors: Sequence[Tensor]) -> Any:
     return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))

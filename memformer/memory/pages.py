@@ -17,14 +17,15 @@ from torch import Tensor
 
 from memformer.config import MemoryConfig
 from memformer.memory.book import Book, Run
-from memformer.memory.checks import bound, check_finite, check_shape
+from memformer.memory.checks import bound, check_distances, check_finite, check_shape
 from memformer.memory.found import Found
 from memformer.memory.fused import FusedSearch
+from memformer.memory.int8 import largest_stored
 from memformer.memory.rotary import Rotary
 from memformer.memory.search import Hits, Search, build_search
 from memformer.memory.taken import lane_rotary
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
 
 
 class PagedMemory:
@@ -100,8 +101,7 @@ class PagedMemory:
             raise ValueError(f"append: lanes must be different, got {lanes}")
         for lane in lanes:
             self._checked_lane(lane, "append")
-        dtype = DTYPES[self.config.dtype]
-        keys, values = keys.detach().to(dtype), values.detach().to(dtype)  # may become infinite
+        keys, values = self._to_store(keys), self._to_store(values)
         n = keys.shape[2] if keys.dim() == 4 else 0
         check_shape("append: keys", keys, (len(lanes), self.n_kv_head, n, self.head_dim))
         check_shape("append: values", values, tuple(keys.shape))
@@ -109,8 +109,9 @@ class PagedMemory:
         if fraction is None:
             fraction = torch.full((len(lanes), n), torch.nan, device=self.device)
         check_shape("append: fraction", fraction, (len(lanes), n))
-        check_finite("append: key", keys, lanes, token_index)
-        check_finite("append: value", values, lanes, token_index)
+        for what, rows in (("append: key", keys), ("append: value", values)):
+            stored = largest_stored(rows) if self.config.dtype == "int8" else rows
+            check_finite(what, stored, lanes, token_index)
         for row, lane in enumerate(lanes):
             self._check_order(lane, token_index[row])
         for row, lane in enumerate(lanes):
@@ -119,6 +120,22 @@ class PagedMemory:
                     keys[row], values[row], token_index[row], fraction[row], self.config.capacity
                 )
                 self.backend.index(self.books[lane])
+
+    def extended(self, pairs: Sequence[tuple[Tensor, Tensor, Tensor, Tensor]]) -> "PagedMemory":
+        """A memory that also holds pairs which are still to be appended: searched, never indexed,
+        evicting nothing. This one is not changed; without pairs it is returned itself.
+
+        Args:
+            pairs: of each lane keys, values (G, n, D), token_index, fraction (n,); n may differ.
+        """
+        if not any(keys.shape[1] for keys, *_ in pairs):
+            return self
+        twin = self.select(range(self.n_lane))
+        for book, (keys, values, token_index, fraction) in zip(twin.books, pairs, strict=True):
+            if keys.shape[1]:
+                keys, values = self._to_store(keys), self._to_store(values)
+                book.append(keys, values, token_index, fraction, None)
+        return twin
 
     def search(
         self,
@@ -136,14 +153,16 @@ class PagedMemory:
             k: pairs wanted, at least 1; where a lane holds fewer, the rest is masked.
             start, stop: slot bounds, (B,) or (B, L) int64: only slots in [start, stop) are found.
                 Slots count what was ever appended to the lane, from 0.
-            rotary: compare at the distance of query and key; only if `searches_by_distance`, and
-                within `max_distance`, if it is set: give `start`.
+            rotary: compare at the distance of query and key; only if `searches_by_distance`. No
+                slot that is searched may be farther than its `max_distance`, or stand after the
+                query: give `start` and `stop`.
 
         Returns:
             `Found`, without gradient: score again with `found.keys` to train queries.
 
         Raises:
-            ValueError: a wrong shape, k below 1, queries that are not finite.
+            ValueError: a wrong shape, k below 1, queries that are not finite, a rotary that this
+                search or these bounds do not serve.
         """
         if k < 1:
             raise ValueError(f"search: k must be at least 1, got {k}")
@@ -188,11 +207,12 @@ class PagedMemory:
         return Found(scores, slots, books, self._value_order)
 
     def pairs(self, lane: int, start: int = 0, stop: int | None = None) -> Run:
-        """The pairs held in slots [start, stop) of a lane, in one piece, in the pages' dtype."""
+        """The pairs held in slots [start, stop) of a lane, in one piece, as they are
+        read: in the pages' dtype, or float32 where that is int8."""
         book = self.books[self._checked_lane(lane, "pairs")]
         stop = book.stop if stop is None else stop
         runs = list(book.runs(start, stop)) or [_empty_run(book)]
-        whole = runs[0] if len(runs) == 1 else _joined(runs)
+        whole = _joined(runs)
         if self._value_order is None or whole.keys.shape[1] == 0:
             return whole
         slots = torch.arange(whole.first, whole.first + whole.keys.shape[1], device=self.device)
@@ -266,17 +286,19 @@ class PagedMemory:
         return self._value_order is not None
 
     def save(self, folder: Path | str) -> None:
-        """Write the memory to a folder, only what is new there; see `storage.save_memory`."""
-        from memformer.memory.storage import save_memory
+        """Write the memory to a folder, only what is new there; see `saved_memory`."""
+        from memformer.memory.saved_memory import save_memory
 
         save_memory(self, Path(folder))
 
     @classmethod
-    def load(cls, folder: Path | str, device: torch.device | str = "cpu") -> "PagedMemory":
-        """Read a memory that `save` wrote; see `storage.load_memory`."""
-        from memformer.memory.storage import load_memory
+    def load(
+        cls, folder: Path | str, device: torch.device | str = "cpu", *, mmap: bool = False
+    ) -> "PagedMemory":
+        """Read a memory that `save` wrote, or map its pages; see `saved_memory.read_pages`."""
+        from memformer.memory.saved_memory import load_memory
 
-        return load_memory(Path(folder), device)
+        return load_memory(Path(folder), device, mmap=mmap)
 
     @property
     def searches_by_distance(self) -> bool:
@@ -300,15 +322,22 @@ class PagedMemory:
         last = bound("stop", stop, self.n_lane, L, lane, book.stop, self.device)
         first, last = first.clamp(min=book.start), last.clamp(max=book.stop)
         bounds = first.repeat(n_rep), last.repeat(n_rep)
-        turned_by = lane_rotary(rotary, lane, n_rep, book)
-        if turned_by is None:
+        if rotary is None:
             return self.backend.top_k(book, rows, k, *bounds)
         if not isinstance(self.backend, FusedSearch):
             raise ValueError(
                 f"search: rotary needs search='fused', got {self.config.search!r}: score the pairs "
                 "at their distances yourself"
             )
+        turned_by = lane_rotary(rotary, lane, n_rep, book)
+        check_distances(lane, rotary, first, last)
         return self.backend.top_k(book, rows, k, *bounds, turned_by)
+
+    def _to_store(self, rows: Tensor) -> Tensor:
+        """Without gradient and in the pages' dtype, where they may become infinite; rows for int8
+        are packed as they are written."""
+        rows = rows.detach()
+        return rows if self.config.dtype == "int8" else rows.to(DTYPES[self.config.dtype])
 
     def _new_book(self) -> Book:
         dtype = DTYPES[self.config.dtype]
@@ -328,10 +357,13 @@ class PagedMemory:
 
 
 def _joined(runs: list[Run]) -> Run:
+    if len(runs) == 1:
+        keys, values = runs[0].rows("keys"), runs[0].rows("values")
+        return runs[0]._replace(keys=keys, values=values, key_scales=None, value_scales=None)
     return Run(
         runs[0].first,
-        torch.cat([run.keys for run in runs], dim=1),
-        torch.cat([run.values for run in runs], dim=1),
+        torch.cat([run.rows("keys") for run in runs], dim=1),
+        torch.cat([run.rows("values") for run in runs], dim=1),
         torch.cat([run.token_index for run in runs]),
         torch.cat([run.fraction for run in runs]),
         torch.cat([run.step for run in runs]),
@@ -339,7 +371,8 @@ def _joined(runs: list[Run]) -> Run:
 
 
 def _empty_run(book: Book) -> Run:
-    pairs = torch.empty(book.n_kv_head, 0, book.head_dim, dtype=book.dtype, device=book.device)
+    none = torch.empty(book.n_kv_head, 0, dtype=torch.int64, device=book.device)
+    pairs = book.gather(none, "keys")
     whole = torch.empty(0, dtype=torch.int64, device=book.device)
     return Run(book.stop, pairs, pairs, whole, whole.float(), whole)
 

@@ -10,24 +10,26 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load as tensors_from_bytes
-from safetensors.torch import save as bytes_from_tensors
+from safetensors import safe_open
 from torch import Tensor
-
-from memformer.config import MemoryConfig, from_json, to_json
-from memformer.memory.book import Book, Layout
-from memformer.memory.pages import PagedMemory
 
 VERSION = 2
 """Of the manifest's form; a newer one than this is refused."""
 MANIFEST = "manifest.json"
-_COLUMNS = ("keys", "values", "token_index", "fraction", "step")
+_DTYPES = {
+    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
+    torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8",
+    torch.uint8: "U8", torch.bool: "BOOL",
+}  # fmt: skip
+"""safetensors' names."""
+_ALIGNED = 64
+"""Bytes to whose multiple a file's first tensor is set: mapped, it lies as torch would put it."""
 _FILE = re.compile(r"[0-9a-f]{64}\.safetensors")
 _TEMPORARY = re.compile(r"\.unfinished-.*")
 
@@ -47,17 +49,16 @@ def write_tensors(folder: Path, tensors: dict[str, Tensor]) -> str:
         The file's name within `folder`, for a manifest and for `read_tensors`.
 
     Raises:
+        TypeError: a dtype that safetensors files do not hold, or not here.
         SaveFailed: the disk is full or cannot be written.
     """
-    # clones: safetensors refuses tensors that share memory, and slices are written densely
-    dense = {
-        name: t.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, t in tensors.items()
-    }
-    data = bytes_from_tensors(dense)
-    name = f"{hashlib.sha256(data).hexdigest()}.safetensors"
-    if not _is_there(folder / name, len(data)):
-        _write(folder, name, data)
+    parts = _parts(tensors)
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    name = f"{digest.hexdigest()}.safetensors"
+    if not _is_there(folder / name, sum(map(len, parts))):
+        _write(folder, name, parts)
     return name
 
 
@@ -67,22 +68,38 @@ def read_tensors(folder: Path, name: str, device: torch.device | str = "cpu") ->
     Raises:
         UnreadableSave: the file is missing, or its bytes are not those that were written.
     """
+    mapped = map_tensors(folder, name)
+    return {key: tensor.to(device, copy=True) for key, tensor in mapped.items()}
+
+
+def map_tensors(folder: Path, name: str) -> dict[str, Tensor]:
+    """What `write_tensors` wrote, mapped from the file instead of copied.
+
+    All bytes are read once, to compare their digest; after that the system may drop them and read
+    them again. The file may be removed meanwhile, but must not be changed. Writing to the tensors
+    does not reach it.
+
+    Raises:
+        UnreadableSave: the file is missing, or its bytes are not those that were written.
+    """
     path = folder / name
     if not _FILE.fullmatch(name):
         raise UnreadableSave(f"{folder}: the manifest names a file {name!r}, which no save wrote")
     try:
-        data = path.read_bytes()
+        with open(path, "rb") as file:
+            got = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         raise UnreadableSave(
             f"{path} is missing: the save is incomplete, restore the file from a copy of the folder"
         ) from None
-    got = hashlib.sha256(data).hexdigest()
     if got != path.stem:
         raise UnreadableSave(
             f"{path} is damaged: expected SHA-256 {path.stem[:12]}, got {got[:12]} "
-            f"({len(data)} bytes); restore the file from a copy of the folder"
+            f"({path.stat().st_size} bytes); restore the file from a copy of the folder"
         )
-    return {key: tensor.to(device) for key, tensor in tensors_from_bytes(data).items()}
+    # tensors made in inference mode could never be read by a training step
+    with torch.inference_mode(False), safe_open(path, framework="pt") as mapped:
+        return {key: mapped.get_tensor(key) for key in mapped.keys()}  # noqa: SIM118
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
@@ -107,7 +124,7 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     content = json.loads(json.dumps(manifest, allow_nan=False)) | {"version": VERSION}
     content["sha256"] = _digest(content)
     _sync_folder(folder)  # the files' names are on disk before the manifest relies on them
-    _write(folder, MANIFEST, json.dumps(content, indent=1).encode())
+    _write(folder, MANIFEST, [json.dumps(content, indent=1).encode()])
     _sync_folder(folder)
 
 
@@ -177,129 +194,6 @@ def referenced(manifest: Any) -> Iterator[str]:
             yield manifest
 
 
-def save_memory(memory: PagedMemory, folder: Path) -> None:
-    """Write a memory to a folder; pages that an earlier save wrote there are not written again.
-
-    Raises:
-        ValueError: the memory is a view with shuffled values.
-        SaveFailed: the disk is full or cannot be written; the last complete save is untouched.
-    """
-    manifest = {"kind": "memory", "memory": write_pages(folder, memory)}
-    complete_save(folder, manifest)
-
-
-def load_memory(folder: Path, device: torch.device | str = "cpu") -> PagedMemory:
-    """Read the last complete save of a memory.
-
-    Raises:
-        UnreadableSave: nothing was saved there, or a file is missing or damaged.
-    """
-    return read_pages(folder, read_manifest(folder, "memory")["memory"], device)
-
-
-def write_pages(folder: Path, memory: PagedMemory) -> dict[str, Any]:
-    """Write a memory's pages, those shared by lanes once and those saved before not at all.
-
-    Returns:
-        What `read_pages` needs, for a manifest. The pages are safe once that is written.
-
-    Raises:
-        ValueError, SaveFailed: as `save_memory`.
-    """
-    if memory.is_shuffled:
-        raise ValueError("save: a view with shuffled values cannot be saved; save its original")
-    names: dict[int, str] = {}  # of pages written now, by address: forks share memory
-    return {
-        "config": to_json(memory.config),
-        "n_kv_head": memory.n_kv_head,
-        "head_dim": memory.head_dim,
-        "lanes": [_write_book(folder, book, names) for book in memory.books],
-    }
-
-
-def read_pages(
-    folder: Path, entry: dict[str, Any], device: torch.device | str = "cpu"
-) -> PagedMemory:
-    """The memory that `write_pages` wrote; lanes that shared pages share them again.
-
-    Raises:
-        UnreadableSave: a page is missing or damaged, or the entry does not fit its pages.
-    """
-    try:
-        memory = PagedMemory(
-            from_json(MemoryConfig, entry["config"]),
-            n_lane=len(entry["lanes"]),
-            n_kv_head=entry["n_kv_head"],
-            head_dim=entry["head_dim"],
-            device=device,
-        )
-        lanes = [
-            (lane["start"], lane["n_write"], lane["pages"], Layout(*lane["layout"]))
-            for lane in entry["lanes"]
-        ]
-    except (KeyError, TypeError) as error:
-        raise UnreadableSave(f"{folder}: the manifest describes no memory ({error!r})") from None
-    done: list[tuple[Book, list[str]]] = []
-    for book, (start, n_write, pages, layout) in zip(memory.books, lanes, strict=True):
-        _read_book(folder, book, start, n_write, pages, layout, done)
-        done.append((book, pages))
-        memory.backend.index(book)
-    return memory
-
-
-def _write_book(folder: Path, book: Book, names: dict[int, str]) -> dict[str, Any]:
-    pages = []
-    for number, run in enumerate(book.pages(), start=book.start // book.page_len):
-        address = run.keys.data_ptr()
-        name = book.saved.get(number) or names.get(address)
-        if name is None or not (folder / name).is_file():
-            name = write_tensors(folder, dict(zip(_COLUMNS, run[1:], strict=True)))
-            names[address] = name
-        if run.first + book.page_len <= book.stop:  # the open page will change
-            book.saved[number] = name
-        pages.append(name)
-    entry = {"start": book.start, "n_write": book.n_write, "pages": pages}
-    return entry | {"layout": list(book.layout)}
-
-
-def _read_book(
-    folder: Path,
-    book: Book,
-    start: int,
-    n_write: int,
-    pages: list[str],
-    layout: Layout,
-    done: list[tuple[Book, list[str]]],
-) -> None:
-    """Fill an empty book, from the book among `done` that has most of its first pages."""
-    twins = [(_n_shared(pages, start, other, names), other) for other, names in done]
-    n_shared, twin = max(twins, key=lambda each: each[0], default=(0, book))
-    ends = {stop for _, stop in layout.slabs}
-    while n_shared and start + n_shared * book.page_len not in ends:
-        n_shared -= 1  # a slab is shared or read as a whole
-    book.start = book.stop = start
-    if n_shared:
-        book.share(twin, start + n_shared * book.page_len)
-    read = (read_tensors(folder, name, book.device) for name in pages[n_shared:])
-    try:
-        book.restore(n_write, ([page[column] for column in _COLUMNS] for page in read), layout)
-    except (KeyError, RuntimeError) as error:
-        raise UnreadableSave(f"{folder}: pages and manifest do not fit ({error})") from None
-    n_sealed = book.sealed // book.page_len - start // book.page_len
-    for i, name in enumerate(pages[:n_sealed]):
-        book.saved[start // book.page_len + i] = name
-
-
-def _n_shared(pages: list[str], start: int, other: Book, names: list[str]) -> int:
-    """How many of the first `pages`, at slots from `start` on, are sealed pages of `other`."""
-    if start < other.start:
-        return 0
-    theirs = names[(start - other.start) // other.page_len :]
-    n = next((i for i, (a, b) in enumerate(zip(pages, theirs, strict=False)) if a != b), None)
-    n = min(len(pages), len(theirs)) if n is None else n
-    return max(0, min(n, (other.sealed - start) // other.page_len))
-
-
 def _kind_of(path: Path) -> str | None:
     """What a manifest says it is; None if there is none, or nothing that can be read."""
     try:
@@ -309,13 +203,37 @@ def _kind_of(path: Path) -> str | None:
     return content.get("kind") if isinstance(content, dict) else None
 
 
-def _write(folder: Path, name: str, data: bytes) -> None:
+def _parts(tensors: dict[str, Tensor]) -> list[bytes | memoryview]:
+    """A safetensors file in pieces: its header, and each tensor's own bytes, without a copy where
+    the tensor is dense."""
+    header, parts, end = {}, [], 0
+    # the largest elements first, so that all are aligned to their size
+    for name, tensor in sorted(
+        tensors.items(), key=lambda each: (-each[1].element_size(), each[0])
+    ):
+        if tensor.dtype not in _DTYPES:
+            raise TypeError(f"save: {name} has dtype {tensor.dtype}, which is not saved")
+        bits = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
+        begin, end = end, end + len(bits)
+        header[name] = {
+            "dtype": _DTYPES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [begin, end],
+        }
+        parts.append(bits.numpy().data)
+    text = json.dumps(header).encode()
+    text += b" " * (-(8 + len(text)) % _ALIGNED)
+    return [len(text).to_bytes(8, "little") + text, *parts]
+
+
+def _write(folder: Path, name: str, parts: Sequence[bytes | memoryview]) -> None:
     temporary = folder / f".unfinished-{os.getpid()}-{name}"
-    with _named_failure(folder, f"writing {name} ({len(data)} bytes)"):
+    with _named_failure(folder, f"writing {name} ({sum(map(len, parts))} bytes)"):
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with open(temporary, "wb") as file:
-                file.write(data)
+                for part in parts:
+                    file.write(part)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, folder / name)

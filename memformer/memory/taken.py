@@ -9,17 +9,15 @@ Each is the gradient of the other, so one function of autograd serves both; page
     B lanes, H query heads, G key/value heads, L queries, M = H / G · L, k pairs, D head_dim
 """
 
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from memformer.memory.book import Book
+from memformer.memory.book import Book, Of
 from memformer.memory.checks import check_shape
 from memformer.memory.fused import LaneRotary, can_take, take_rows
 from memformer.memory.rotary import Rotary, table
-
-Of = Literal["keys", "values"]
 
 _FEW = 1 << 14
 """Distances by which tables grow."""
@@ -128,7 +126,7 @@ def lane_rotary(rotary: Rotary | None, lane: int, n_rep: int, book: Book) -> Lan
         raise TypeError(f"rotary.positions must be int64, got {rotary.positions.dtype}")
     positions = rotary.positions[lane]
     if rotary.max_distance is None:  # few tables, however far the manuscript goes
-        n = (int(positions.max()) // _FEW + 1) * _FEW
+        n = (int(positions.max()) // _FEW + 1) * _FEW if len(positions) else 1
     else:
         n = rotary.max_distance + 1
     by_distance = table(n, book.head_dim, rotary.base)

@@ -12,13 +12,12 @@ from torch import nn
 
 from memformer.config import DecoderConfig, differences, from_json, to_json
 from memformer.data.tokenizer import Tokenizer
+from memformer.memory.saved_memory import read_pages, write_pages
 from memformer.memory.storage import (
     UnreadableSave,
     complete_save,
     read_manifest,
-    read_pages,
     read_tensors,
-    write_pages,
     write_tensors,
 )
 from memformer.model.attention_state import AttentionState

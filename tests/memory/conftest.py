@@ -16,6 +16,9 @@ APPROXIMATE = {
     "PQ8x4fs,RFlat": {},
 }
 BACKENDS = {**EXACT, **APPROXIMATE}
+DTYPES = ("float32", "bfloat16", "int8")
+ON_PAGES = [(s, d) for s in BACKENDS for d in DTYPES]
+"""Ways of searching, and the dtypes of pages that each reads."""
 
 
 @pytest.fixture(autouse=True)
@@ -43,10 +46,19 @@ def whole(*shape, low=-2, high=3):
     return torch.randint(low, high, shape).float()
 
 
+def kept_by_int8(x):
+    """Rows like these that int8 keeps as they are: multiples of 1/64, the largest 127/64 or 0."""
+    x = (x * 64).round().clamp(-64, 64) / 64
+    x[..., 0] = torch.where(x[..., 0] < 0, -127 / 64, 127 / 64)
+    return x * (x[..., 1:2] != 0)
+
+
 def fill(memory, n, lanes=None):
     """Append n random pairs to lanes, tokens numbered like slots; returns keys and values."""
     lanes = list(range(memory.n_lane)) if lanes is None else lanes
     keys, values = whole(len(lanes), G, n, D), torch.rand(len(lanes), G, n, D).bfloat16().float()
+    if memory.config.dtype == "int8":
+        keys, values = kept_by_int8(keys), kept_by_int8(values)
     index = torch.stack([memory.books[lane].stop + torch.arange(n) for lane in lanes])
     device = memory.device
     memory.append(

@@ -89,6 +89,51 @@ def test_turns_are_those_of_the_model_and_exact_far_into_a_novel():
         torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("limit", [None, 20])
+@pytest.mark.parametrize("n", [0, 30])
+def test_no_queries_at_distance_find_nothing(limit, n):
+    memory = make("fused", 1)
+    fill(memory, n)
+    q = torch.randn(1, G * N_REP, 0, D, requires_grad=True)
+    rotary = Rotary(BASE, torch.empty(1, 0, dtype=torch.int64), SHIFT, limit)
+    found = memory.search(q, 4, rotary=rotary)
+    assert found.scores.shape == found.slots.shape == (1, G * N_REP, 0, 4)
+    logits = found.inner(q, rotary)
+    assert logits.shape == (1, G * N_REP, 0, 4)
+    logits.sum().backward()
+    assert q.grad.shape == q.shape
+
+
+def test_slots_beyond_max_distance_are_refused():
+    memory = make("fused", 2)
+    fill(memory, 50)
+    q = torch.randn(2, G, 2, D)
+    positions = torch.tensor([[53, 54], [60, 61]])
+    rotary = Rotary(BASE, positions, SHIFT, 20)
+    message = (
+        "query 0 of lane 0 may see slot 0, which is farther than max_distance=20: "
+        "give start of at least 30"
+    )
+    with pytest.raises(ValueError, match=message):
+        memory.search(q, 3, rotary=rotary)
+    with pytest.raises(ValueError, match="query 1 of lane 1 may see slot 37.* at least 38"):
+        memory.search(q, 3, start=torch.tensor([31, 37]), rotary=rotary)
+    start = positions - SHIFT - 20
+    assert memory.search(q, 3, start=start, rotary=rotary).mask.all()
+    empty = torch.tensor([[0, 31], [37, 38]])  # a query that may see nothing breaks no rule
+    memory.search(q, 3, start=empty, stop=torch.tensor([[0, 50], [37, 50]]), rotary=rotary)
+
+
+def test_slots_after_the_query_are_refused():
+    memory = make("fused", 1)
+    fill(memory, 50)
+    q, rotary = torch.randn(1, G, 2, D), Rotary(BASE, torch.tensor([[40, 60]]), SHIFT, None)
+    message = "query 0 of lane 0 may see slot 49, which stands after it: give stop of at most 38"
+    with pytest.raises(ValueError, match=message):
+        memory.search(q, 3, rotary=rotary)
+    memory.search(q, 3, stop=torch.tensor([[38, 50]]), rotary=rotary)
+
+
 def test_another_search_than_fused_says_so():
     memory = make("exact", 1)
     fill(memory, 20)

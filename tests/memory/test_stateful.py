@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from memformer.memory import PagedMemory
-from tests.memory.conftest import BACKENDS, EXACT, PlainLane, assert_found, fill, make, whole
+from tests.memory.conftest import (
+    BACKENDS,
+    EXACT,
+    ON_PAGES,
+    PlainLane,
+    assert_found,
+    fill,
+    make,
+    whole,
+)
 
 H = 4
 
@@ -23,11 +32,12 @@ class Sequences(RuleBasedStateMachine):
         n_lane=st.integers(1, 3),
         page_len=st.sampled_from([1, 3, 1024]),
         spare=st.none() | st.integers(0, 40),
-        dtype=st.sampled_from(["float32", "bfloat16"]),
+        data=st.data(),
         seed=st.integers(0, 1000),
     )
-    def start(self, n_lane, page_len, spare, dtype, seed):
+    def start(self, n_lane, page_len, spare, data, seed):
         torch.manual_seed(seed)
+        dtype = data.draw(st.sampled_from([d for s, d in ON_PAGES if s == self.search]))
         capacity = None if spare is None else page_len + spare
         self.folder = Path(tempfile.mkdtemp())
         self.memory = make(self.search, n_lane, page_len=page_len, capacity=capacity, dtype=dtype)
@@ -103,9 +113,9 @@ class Sequences(RuleBasedStateMachine):
         self.saved = [lane.twin() for lane in self.plain]
 
     @precondition(lambda self: self.saved is not None)
-    @rule()
-    def load(self):
-        self.memory = PagedMemory.load(self.folder)
+    @rule(mmap=st.booleans())
+    def load(self, mmap):
+        self.memory = PagedMemory.load(self.folder, mmap=mmap)
         self.plain = [lane.twin() for lane in self.saved]
 
     @rule()

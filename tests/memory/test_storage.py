@@ -11,93 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from memformer.memory import PagedMemory, storage
 from memformer.memory.storage import SaveFailed, UnreadableSave
-from tests.memory.conftest import BACKENDS, D, fill, make, whole
-
-
-def tensor_files(folder):
-    return sorted(folder.glob("*.safetensors"))
-
-
-def assert_same(a, b):
-    assert a.n_lane == b.n_lane
-    for lane in range(a.n_lane):
-        mine, theirs = a.pairs(lane), b.pairs(lane)
-        assert mine.first == theirs.first
-        assert mine.keys.equal(theirs.keys) and mine.values.equal(theirs.values)
-        assert mine.token_index.equal(theirs.token_index) and mine.step.equal(theirs.step)
-        assert mine.fraction.equal(theirs.fraction)
-
-
-@pytest.mark.parametrize("search", BACKENDS)
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_save_load_go_on_equals_going_on(tmp_path, search, dtype):
-    memory = make(search, 3, capacity=70, dtype=dtype)
-    fill(memory, 90, [0])
-    fill(memory, 33, [2])
-    memory.save(tmp_path)
-    loaded = PagedMemory.load(tmp_path)
-    assert loaded.config == memory.config
-    assert_same(memory, loaded)
-    torch.manual_seed(3)
-    fill(memory, 37)
-    torch.manual_seed(3)
-    fill(loaded, 37)
-    assert_same(memory, loaded)
-    assert loaded.search(whole(3, 4, 2, D), 5).mask.all()
-
-
-def test_empty_memory_is_saved_too(tmp_path):
-    make("exact", 2).save(tmp_path)
-    assert [PagedMemory.load(tmp_path).size(lane) for lane in (0, 1)] == [0, 0]
-
-
-def test_a_page_is_written_once(tmp_path, monkeypatch):
-    memory = make("exact", page_len=4)
-    fill(memory, 10)
-    memory.save(tmp_path)
-    written = []
-    write = storage.write_tensors
-    monkeypatch.setattr(storage, "write_tensors", lambda *a: written.append(a) or write(*a))
-    fill(memory, 4)
-    memory.fork(8).save(tmp_path)
-    # the page sealed since, shared by nobody's name yet, is known by its address; 8 open pages
-    assert len(written) == 1 + 8
-    assert len(tensor_files(tmp_path)) == 4
-    written.clear()
-    memory.save(tmp_path / "elsewhere")
-    assert len(written) == 4
-
-
-def test_lanes_that_shared_pages_share_them_when_loaded(tmp_path):
-    memory = make("exact", page_len=4)
-    fill(memory, 22)
-    branches = memory.fork(3)
-    fill(branches, 9, [1])
-    branches.rewind(lane=2, to=14)
-    fill(branches, 7, [2])
-    branches.save(tmp_path)
-    loaded = PagedMemory.load(tmp_path)
-    assert_same(branches, loaded)
-    first = [book._slabs[0].keys.data_ptr() for book in loaded.books]
-    assert len(set(first)) == 1
-    fill(loaded, 5, [1])
-    assert_same(loaded.select([0, 2]), branches.select([0, 2]))
-
-
-def test_what_is_no_longer_held_is_swept_and_nothing_else(tmp_path):
-    memory = make("exact", page_len=4)
-    fill(memory, 18)
-    memory.save(tmp_path)
-    (tmp_path / "notes.txt").write_text("mine")
-    (tmp_path / ".unfinished-1-x").write_text("left by a killed save")
-    memory.rewind(lane=0, to=6)
-    memory.save(tmp_path)
-    assert len(tensor_files(tmp_path)) == 2
-    left = {path.name for path in tmp_path.iterdir()} - {p.name for p in tensor_files(tmp_path)}
-    assert left == {"manifest.json", "notes.txt"}
+from tests.memory.conftest import fill, make
+from tests.memory.test_saved_memory import assert_same, tensor_files
 
 
 class Killed(BaseException):
@@ -217,14 +136,15 @@ def saved(tmp_path):
     return tmp_path
 
 
+@pytest.mark.parametrize("mmap", [False, True])
 @pytest.mark.parametrize("where", [0, 7, 100, -1])
-def test_flipped_bit_is_a_named_error(saved, where):
+def test_flipped_bit_is_a_named_error(saved, where, mmap):
     path = tensor_files(saved)[1]
     data = bytearray(path.read_bytes())
     data[where] ^= 4
     path.write_bytes(data)
     with pytest.raises(UnreadableSave, match=f"{path.name} is damaged: expected SHA-256 .*, got"):
-        PagedMemory.load(saved)
+        PagedMemory.load(saved, mmap=mmap)
 
 
 def test_truncated_and_missing_pages_are_named_errors(saved):
@@ -314,11 +234,40 @@ def test_tensors_come_back_as_they_were(tmp_path):
     assert back["half"].dtype == torch.bfloat16
 
 
-def test_view_with_shuffled_values_is_not_saved(tmp_path):
-    memory = make("exact")
-    fill(memory, 10)
-    with pytest.raises(ValueError, match="shuffled values cannot be saved"):
-        memory.with_shuffled_values().save(tmp_path)
+def test_tensor_files_are_those_of_safetensors_and_aligned(tmp_path):
+    tensors = {
+        "flags": torch.tensor([True]),
+        "bytes": torch.arange(5).to(torch.uint8),
+        "small": torch.tensor(3, dtype=torch.int16),
+        "whole": torch.arange(7),
+        "half": torch.randn(3, 3).half(),
+        "double": torch.randn(2, dtype=torch.float64),
+        "turned": torch.randn(4, 3).mT,
+        "eight": torch.arange(-3, 3).to(torch.int8),
+    }
+    name = storage.write_tensors(tmp_path, tensors)
+    library, mapped = load_file(tmp_path / name), storage.map_tensors(tmp_path, name)
+    for back in (library, mapped):
+        assert back.keys() == tensors.keys()
+        assert all(back[key].equal(value) for key, value in tensors.items())
+        assert all(back[key].dtype == value.dtype for key, value in tensors.items())
+    assert all(tensor.data_ptr() % tensor.element_size() == 0 for tensor in mapped.values())
+    assert min(tensor.data_ptr() for tensor in mapped.values()) % 64 == 0
+
+
+def test_dtype_that_files_do_not_hold_is_an_error(tmp_path):
+    with pytest.raises(TypeError, match=r"save: x has dtype torch\.complex64, which is not saved"):
+        storage.write_tensors(tmp_path, {"x": torch.zeros(2, dtype=torch.complex64)})
+    assert not list(tmp_path.iterdir())
+
+
+def test_tensors_read_are_apart_from_their_file_and_mapped_ones_do_not_reach_it(tmp_path):
+    name = storage.write_tensors(tmp_path, {"x": torch.zeros(2000)})
+    read, mapped = storage.read_tensors(tmp_path, name), storage.map_tensors(tmp_path, name)
+    mapped["x"] += 1
+    assert not read["x"].any() and not storage.read_tensors(tmp_path, name)["x"].any()
+    (tmp_path / name).unlink()
+    assert mapped["x"].equal(torch.ones(2000)) and not read["x"].any()
 
 
 def test_folder_that_cannot_be_written_is_named(tmp_path):
