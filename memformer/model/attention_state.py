@@ -28,11 +28,11 @@ class AttentionOut(NamedTuple):
     x: Tensor
     """(B, L, n_embd): the layer's output."""
     keys: Tensor
-    """(B, G, L, D), without position."""
+    """(B, G, R + L, D), without position: the recent ones of the state, then the segment's."""
     values: Tensor
-    """(B, G, L, D)"""
+    """(B, G, R + L, D)"""
     fraction: Tensor
-    """(B, L), NaN where unknown."""
+    """(B, R + L), NaN where unknown."""
     lengths: list[int]
     """Tokens of each lane that are not padding."""
     retrieved: Retrieved | None
@@ -109,9 +109,9 @@ class AttentionState:
         goes to the sinks or to the memory."""
         # what is remembered in inference mode must still serve a training step
         with torch.inference_mode(False):
-            keys = torch.cat((self.keys, out.keys), dim=2)  # (B, G, R + L, D)
-            values = torch.cat((self.values, out.values), dim=2)
-            fraction = torch.cat((self.fraction, out.fraction), dim=1)
+            keys, values, fraction = (
+                x.clone() if x.is_inference() else x for x in (out.keys, out.values, out.fraction)
+            )
             self._slide(keys, values, fraction, out.lengths)
 
     def _slide(self, keys: Tensor, values: Tensor, fraction: Tensor, lengths: list[int]) -> None:

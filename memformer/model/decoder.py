@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from memformer.config import DecoderConfig, MemoryConfig, override
 from memformer.model.attention_state import AttentionOut, AttentionState, Retrieved
 from memformer.model.memory_attention import MemoryAttention
-from memformer.model.positions import FractionModulation, build_fraction
+from memformer.model.positions import FractionModulation, build_fraction, checked_fraction
 from memformer.model.state import DecoderState
 
 
@@ -32,6 +32,8 @@ class DecoderOut(NamedTuple):
     """(B, L, n_embd) inputs of each convolution; an empty list without one."""
     n_read: list[int]
     """Where the state stood that was read."""
+    moment: str
+    """Of the state that was read."""
 
 
 class Feedforward(nn.Module):
@@ -240,6 +242,7 @@ class Decoder(nn.Module):
             outs,
             convs,
             state.n_read,
+            state.moment,
         )
 
     def reconfigure(self, changes: Mapping[str, Any]) -> "Decoder":
@@ -322,11 +325,7 @@ class Decoder(nn.Module):
             return torch.full((B, L), torch.nan, device=device)
         if fraction.shape != (B, L):
             raise ValueError(f"fraction must have shape ({B}, {L}), got {tuple(fraction.shape)}")
-        if bool((fraction < 0).any()):
-            raise ValueError(
-                f"fraction must be in [0, 1], got {float(fraction.nan_to_num().min())}"
-            )
-        u = fraction.float().clamp(max=1)
+        u = checked_fraction(fraction.float())
         if not self.training:
             return u
         hidden = torch.tensor(state.is_hidden, device=device)[:, None]

@@ -88,13 +88,15 @@ def attend(parts: list[Part]) -> tuple[Tensor, list[Tensor]]:
     weights = logits.masked_fill(empty, 0).softmax(-1, dtype=wide).type_as(logits) * ~empty
     split = list(torch.split(weights, [part.logits.shape[-1] for part in parts], dim=-1))
     sums = [_weighted_sum(w, part.values) for w, part in zip(split, parts, strict=True)]
-    return torch.stack(sums).sum(0), split
+    return sum(sums[1:], start=sums[0]), split
 
 
 def _weighted_sum(weights: Tensor, values: "Tensor | OwnValues") -> Tensor:
     if not isinstance(values, Tensor):
         return values.weighted_sum(weights)
     if values.dim() == 5:
-        return (weights[..., None, :] @ values)[..., 0, :]
+        return (weights[..., None].type_as(values) * values).sum(-2)
     grouped = rearrange(weights, "b (g r) l n -> b g (r l) n", g=values.shape[1])
-    return rearrange(grouped @ values, "b g (r l) d -> b (g r) l d", l=weights.shape[2])
+    return rearrange(
+        grouped.type_as(values) @ values, "b g (r l) d -> b (g r) l d", l=weights.shape[2]
+    )

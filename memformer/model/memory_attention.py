@@ -7,7 +7,7 @@ For the token t:  local = {s: 0 <= t-s < W},  sink = {s < n_sink, t-s >= W},  me
 found = the K of memory with the largest q·k. Combined by `MemoryConfig.combine`.
 """
 
-from typing import NamedTuple, assert_never
+from typing import assert_never
 
 import torch
 from einops import rearrange
@@ -17,21 +17,17 @@ from memformer.config import MemoryConfig
 from memformer.memory.pages import PagedMemory
 from memformer.memory.search import top_k_lowest_first
 from memformer.model.attention_state import AttentionOut, AttentionState, Retrieved
+from memformer.model.columns import (
+    Columns,
+    ColumnValues,
+    columns_of,
+    first_slot_in_window,
+    with_leaving,
+)
 from memformer.model.local_attention import Part, attend, logits_of, rotary_logits
-from memformer.model.positions import FractionBias, rotate_by_fraction
-from memformer.model.retrieve import Selection, select_all, select_found
-
-
-class _Columns(NamedTuple):
-    """The recent pairs followed by the segment's own; masks are (B, 1, L, C), True where seen."""
-
-    keys: Tensor  # (B, G, C, D)
-    values: Tensor  # (B, G, C, D)
-    fraction: Tensor  # (B, C)
-    token_index: Tensor  # (B, C)
-    local: Tensor
-    sink: Tensor
-    older: Tensor
+from memformer.model.positions import FractionBias, rotate, rotate_by_fraction
+from memformer.model.retrieve import PlacesOf, Selected, select_all, select_found
+from memformer.model.window import window_part
 
 
 class MemoryAttention(nn.Module):
@@ -146,20 +142,21 @@ class MemoryAttention(nn.Module):
         q, k, v = self._project(x)
         if fraction is None:
             fraction = torch.full(x.shape[:2], torch.nan, device=x.device)
-        columns = self._columns(k, v, fraction, state)
-        logits = self._local_logits(q, fraction, columns)
-        sinks = self._sink_part(q, state)
-        local = [sinks, Part(self._with_sinks(q, logits, columns), columns.values)]
+        columns = columns_of(k, v, fraction, state, self.n_sink)
+        local = [self._window_part(q, fraction, columns)]
+        if self.n_sink:
+            local.append(self._sink_part(q, columns, state))
         retrieved = None
         if self.memory_config is None or state.memory is None:
             o, _ = attend(local)
         else:
             found = self._found(q, fraction, columns, state, self.memory_config)
-            o, weights = self._combine(local, found, columns.values, self.memory_config)
-            retrieved = self._retrieved(weights, found, columns) if want_retrieved else None
-        x = self.o(rearrange(o, "b h l d -> b l (h d)"))
+            o, weights = self._combine(local, [each.part for each in found], self.memory_config)
+            if want_retrieved:
+                retrieved = _retrieved(weights, found, self.memory_config.n_retrieved)
+        x = self.o(rearrange(o.type_as(q), "b h l d -> b l (h d)"))
         lengths = [x.shape[1]] * len(x) if lengths is None else lengths
-        return AttentionOut(x, k, v, fraction, lengths, retrieved)
+        return AttentionOut(x, columns.keys, columns.values, columns.fraction, lengths, retrieved)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q = rearrange(self.q(x), "b l (h d) -> b h l d", d=self.head_dim)
@@ -170,108 +167,114 @@ class MemoryAttention(nn.Module):
         q, k = nn.functional.normalize(q, dim=-1), nn.functional.normalize(k, dim=-1)
         return q * self.scale[:, None, None], k, v
 
-    def _columns(self, k: Tensor, v: Tensor, fraction: Tensor, state: AttentionState) -> _Columns:
-        L, R = k.shape[2], state.keys.shape[2]
-        column = torch.arange(R + L, device=k.device)
-        distance = torch.arange(L, device=k.device)[:, None] + R - column  # (L, C), for every lane
-        n_read = torch.tensor(state.n_read, device=k.device)[:, None]
-        n_held = torch.tensor(state.n_held, device=k.device)[:, None]
-        token = n_read - R + column  # (B, C)
-        held = (column >= R - n_held)[:, None, None]  # (B, 1, 1, C)
-        is_sink = (token < self.n_sink)[:, None, None]
-        outside = held & (distance >= self.window)
-        return _Columns(
-            torch.cat((state.keys, k), dim=2),
-            torch.cat((state.values, v), dim=2),
-            torch.cat((state.fraction, fraction), dim=1),
-            token,
-            held & (distance >= 0) & (distance < self.window),
-            outside & is_sink,
-            outside & ~is_sink,
-        )
-
-    def _local_logits(self, q: Tensor, fraction: Tensor, columns: _Columns) -> Tensor:
-        """Logits at true distances, (B, H, L, C), not yet masked."""
+    def _window_part(self, q: Tensor, fraction: Tensor, columns: Columns) -> Part:
+        """The window, at true distances."""
         k, r = columns.keys, self.fraction_dim
-        q_at, k_at = _positions(q, k)
-        if r == 0:
-            return rotary_logits(q, k, q_at, k_at, self.rope_base)
-        by_u = logits_of(
-            rotate_by_fraction(q[..., :r], fraction),
-            rotate_by_fraction(k[..., :r], columns.fraction),
-        )
-        if r == self.head_dim:
-            return by_u
-        return by_u + rotary_logits(q[..., r:], k[..., r:], q_at, k_at, self.rope_base)
+        q_at, k_at = columns.positions()
+        turned_q = rotate(q[..., r:], q_at, self.rope_base)
+        turned_k = rotate(k[..., r:], k_at, self.rope_base)
+        if r:
+            turned_q = torch.cat((rotate_by_fraction(q[..., :r], fraction), turned_q), dim=-1)
+            by_u = rotate_by_fraction(k[..., :r], columns.fraction)
+            turned_k = torch.cat((by_u, turned_k), dim=-1)
+        return window_part(turned_q, turned_k, columns.values, columns.local, self.window)
 
-    def _with_sinks(self, q: Tensor, logits: Tensor, columns: _Columns) -> Tensor:
-        """The logits of the window and of sinks still among the columns; -inf elsewhere."""
-        seen = logits.masked_fill(~(columns.local | columns.sink), -torch.inf)
-        if not bool(columns.sink.any()):
-            return seen
-        at_sink = rotary_logits(
-            q, columns.keys, *_positions(q, columns.keys), self.rope_base, self.sink_distance
-        )
-        return torch.where(columns.sink, at_sink, seen)
-
-    def _sink_part(self, q: Tensor, state: AttentionState) -> Part:
-        """Sinks that have left the columns; the part is empty until then."""
-        n = min(self.n_sink, max(state.n_left))
-        keys, values = state.sink_keys[:, :, :n], state.sink_values[:, :, :n]
+    def _sink_part(self, q: Tensor, columns: Columns, state: AttentionState) -> Part:
+        """Sinks outside the window, at clamped distances, wherever their pairs lie."""
+        token = torch.arange(self.n_sink, device=q.device)
         n_read = torch.tensor(state.n_read, device=q.device)[:, None]
-        token = torch.arange(n, device=q.device)
-        logits = q.new_empty(*q.shape[:3], 0)
-        if n:
-            q_at = torch.arange(q.shape[2], device=q.device)[None]
-            k_at = token - n_read
-            logits = rotary_logits(q, keys, q_at, k_at, self.rope_base, self.sink_distance)
-            left = torch.tensor(state.n_left, device=q.device)[:, None]
-            logits = logits.masked_fill((token >= left)[:, None, None], -torch.inf)
-        return Part(logits, values)
+        has_left = token < torch.tensor(state.n_left, device=q.device)[:, None]  # (B, n_sink)
+        q_at, k_at = torch.arange(q.shape[2], device=q.device)[None], token - n_read
+        place = (k_at + state.keys.shape[2]).clamp(0, columns.keys.shape[2] - 1)  # among columns
+        keys, values = (
+            torch.where(has_left[:, None, :, None], apart, _taken(among, place))
+            for apart, among in (
+                (state.sink_keys, columns.keys),
+                (state.sink_values, columns.values),
+            )
+        )
+        logits = rotary_logits(q, keys, q_at, k_at, self.rope_base, self.sink_distance)
+        is_outside = q_at[:, :, None] - k_at[:, None] >= self.window  # (B, L, n_sink)
+        return Part(logits.masked_fill(~is_outside[:, None], -torch.inf), values)
 
     def _found(
         self,
         q: Tensor,
         fraction: Tensor,
-        columns: _Columns,
+        columns: Columns,
         state: AttentionState,
         config: MemoryConfig,
-    ) -> Selection:
+    ) -> list[Selected]:
         """found(t, h), with its logits as they enter the softmax."""
         assert state.memory is not None
-        if config.positions == "rotary":
-            at = _positions(q, columns.keys)
-            recent = rotary_logits(q, columns.keys, *at, self.rope_base, config.max_distance)
-        else:
-            recent = logits_of(q, columns.keys)
-        recent = recent.masked_fill(~columns.older, -torch.inf)
         n_candidate = max(state.n_left) + columns.keys.shape[2]
-        args = (q, state.memory, state.n_read)
         if config.n_retrieved >= n_candidate:
-            found = select_all(*args, config, self.rope_base, recent)
+            every = select_all(q, state.memory, state.n_read, config, self.rope_base)
+            logits = self._column_logits(q, columns, config)
+            logits = logits.masked_fill(~columns.older, -torch.inf)
+            places = PlacesOf(columns.token_index[:, None, None], columns.fraction[:, None, None])
+            found = [every, Selected(Part(logits, columns.values), places)]
         else:
-            found = select_found(*args, self.n_sink, config, self.rope_base, recent)
+            found = self._best(q, columns, state, config)
         if self.fraction_bias is None:
             return found
         here = fraction[:, None, :, None]  # (B, 1, L, 1)
-        bias = self.fraction_bias(here - found.places.fraction)
-        recent = found.recent + self.fraction_bias(here - columns.fraction[:, None, None])
-        return found._replace(
-            paged=Part(found.paged.logits + bias, found.paged.values), recent=recent
+        return [
+            Selected(
+                Part(part.logits + self.fraction_bias(here - places.fraction), part.values), places
+            )
+            for part, places in found
+        ]
+
+    def _best(
+        self, q: Tensor, columns: Columns, state: AttentionState, config: MemoryConfig
+    ) -> list[Selected]:
+        """The K best: those in pages and, if they are kept apart, those among the columns."""
+        assert state.memory is not None
+        memory = with_leaving(state.memory, columns, state, self.n_sink)
+        stop = first_slot_in_window(columns, state, self.n_sink)
+        logits, slots = select_found(
+            q, memory, state.n_read, self.n_sink, config, self.rope_base, stop
         )
+        R = state.keys.shape[2]
+        has_gradient = torch.is_grad_enabled() and (
+            state.keys.requires_grad or (columns.n_leaving > R and columns.keys.requires_grad)
+        )
+        # pages have no gradient; values of a shuffled memory are those of other slots
+        if columns.n_leaving == 0 or not (has_gradient or memory.is_shuffled):
+            pairs = memory.at(slots)
+            return [Selected(Part(logits, pairs), pairs)]
+        n_left = torch.tensor(state.n_left, device=q.device)[:, None, None, None]
+        n_read = torch.tensor(state.n_read, device=q.device)[:, None, None, None]
+        is_column = slots >= (n_left - self.n_sink).clamp(min=0)
+        pairs = state.memory.at(slots.masked_fill(is_column, -1))
+        paged = Part(logits.masked_fill(is_column, -torch.inf), pairs)
+        place = (slots + self.n_sink - n_read + R).clamp(min=0)
+        live = self._column_logits(q, columns, config).gather(-1, place)
+        values = ColumnValues(columns.values, place)
+        places = PlacesOf(
+            torch.where(is_column, slots + self.n_sink, -1),
+            _rows(columns.fraction, place),
+        )
+        recent = Part(live.masked_fill(~is_column, -torch.inf), values)
+        return [Selected(paged, pairs), Selected(recent, places)]
+
+    def _column_logits(self, q: Tensor, columns: Columns, config: MemoryConfig) -> Tensor:
+        """Logits of the columns as retrieved pairs, (B, H, L, C), not yet masked."""
+        if config.positions == "rotary":
+            at = columns.positions()
+            return rotary_logits(q, columns.keys, *at, self.rope_base, config.max_distance)
+        return logits_of(q, columns.keys)
 
     def _combine(
-        self, local: list[Part], found: Selection, values: Tensor, config: MemoryConfig
+        self, local: list[Part], found: list[Part], config: MemoryConfig
     ) -> tuple[Tensor, list[Tensor]]:
-        """The output, (B, H, L, D), and the weights of found pairs: paged and recent."""
+        """The output, (B, H, L, D), and the weights of the found pairs."""
         if config.combine == "joint":
-            sinks, window = local
-            # the same columns serve the window and what has just left it: one product for both
-            both = Part(torch.maximum(window.logits, found.recent), values)
-            o, (_, columns, paged) = attend([sinks, both, found.paged])
-            return o, [paged, columns.masked_fill(found.recent.isneginf(), 0)]
+            o, weights = attend([*found, *local])
+            return o, weights[: len(found)]
         o, _ = attend(local)
-        mem, weights = attend([found.paged, Part(found.recent, values)])
+        mem, weights = attend(found)
         match config.combine:
             case "gate":
                 assert self.gate is not None
@@ -284,24 +287,27 @@ class MemoryAttention(nn.Module):
             case combine:
                 assert_never(combine)
 
-    def _retrieved(self, weights: list[Tensor], found: Selection, columns: _Columns) -> Retrieved:
-        """The pairs taken, heaviest first; at most n_retrieved of them carry weight."""
-        shape = found.recent.shape
-        paged = found.places.token_index.expand(*weights[0].shape)
-        recent = columns.token_index[:, None, None].expand(shape)
-        index = torch.cat((paged, recent.masked_fill(found.recent.isneginf(), -1)), dim=-1)
-        weight = torch.cat(weights, dim=-1).detach()
-        assert self.memory_config is not None
-        key = torch.where(index < 0, -1, weight)  # a pair of weight 0 was retrieved all the same
-        _, best = top_k_lowest_first(key, self.memory_config.n_retrieved)
-        return Retrieved(index.gather(-1, best), weight.gather(-1, best))
+
+def _retrieved(weights: list[Tensor], found: list[Selected], K: int) -> Retrieved:
+    """The pairs taken, heaviest first; at most K of them carry weight."""
+    index = torch.cat(
+        [
+            each.places.token_index.expand(*w.shape).masked_fill(each.part.logits.isneginf(), -1)
+            for w, each in zip(weights, found, strict=True)
+        ],
+        dim=-1,
+    )
+    weight = torch.cat(weights, dim=-1).detach()
+    key = torch.where(index < 0, -1, weight)  # a pair of weight 0 was retrieved all the same
+    _, best = top_k_lowest_first(key, K)
+    return Retrieved(index.gather(-1, best), weight.gather(-1, best))
 
 
-def _positions(q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-    """Positions of the segment's L queries and of the C columns that end with it, (1, L), (1, C).
+def _rows(x: Tensor, place: Tensor) -> Tensor:
+    """x (B, C) at place (B, H, L, k)."""
+    return x.gather(1, place.flatten(1)).view(place.shape)
 
-    They count from the segment's start, whatever the lane has read: only differences matter, and
-    small numbers keep float32 angles exact.
-    """
-    L, C = q.shape[2], k.shape[2]
-    return torch.arange(L, device=q.device)[None], torch.arange(L - C, L, device=q.device)[None]
+
+def _taken(x: Tensor, place: Tensor) -> Tensor:
+    """Columns of x (B, G, C, D) at place (B, n)."""
+    return x.gather(2, place[:, None, :, None].expand(-1, x.shape[1], -1, x.shape[3]))

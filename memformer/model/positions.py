@@ -61,6 +61,17 @@ def fourier_features(u: Tensor, n_frequency: int) -> Tensor:
     return torch.cat((angle.sin(), angle.cos()), dim=-1)
 
 
+def checked_fraction(u: Tensor) -> Tensor:
+    """u clipped to 1, past a declared length; NaN, unknown, stays.
+
+    Raises:
+        ValueError: one is negative.
+    """
+    if bool((u < 0).any()):
+        raise ValueError(f"fraction must be in [0, 1], got {float(u.nan_to_num().min())}")
+    return u.clamp(max=1)
+
+
 class FractionEncoding(nn.Module):
     """The fraction of the novel as a vector to add to an embedding: Fourier features, one linear
     map, and a learned vector for "unknown". Starts at zero: adding it changes nothing yet.
@@ -77,7 +88,15 @@ class FractionEncoding(nn.Module):
         self.unknown = nn.Parameter(torch.zeros(n_embd))
 
     def forward(self, u: Tensor) -> Tensor:
-        """u (B, L), NaN where unknown -> (B, L, n_embd)."""
+        """u (B, L), past 1 clipped to 1, NaN where unknown -> (B, L, n_embd).
+
+        Raises:
+            ValueError: a negative u.
+        """
+        return self.vector(checked_fraction(u))
+
+    def vector(self, u: Tensor) -> Tensor:
+        """The same of a u that was checked."""
         features = fourier_features(u.nan_to_num(), self.n_frequency).type_as(self.weight)
         return torch.where(u.isnan()[..., None], self.unknown, features @ self.weight.mT)
 
@@ -96,8 +115,12 @@ class FractionBins(nn.Module):
         self.unknown = nn.Parameter(torch.zeros(n_embd))
 
     def forward(self, u: Tensor) -> Tensor:
-        """u (B, L), NaN where unknown -> (B, L, n_embd)."""
-        last = len(self.weight) - 1
+        """u (B, L), past 1 clipped to 1, NaN where unknown -> (B, L, n_embd).
+
+        Raises:
+            ValueError: a negative u.
+        """
+        u, last = checked_fraction(u), len(self.weight) - 1
         place = u.nan_to_num().float() * last
         below = place.floor().clamp(0, last - 1).long()
         share = (place - below)[..., None].type_as(self.weight)
@@ -145,8 +168,8 @@ class FractionModulation(nn.Module):
         self.encode = FractionEncoding(n_embd, n_frequency)
 
     def forward(self, x: Tensor, u: Tensor) -> Tensor:
-        """x (B, L, n_embd), u (B, L) -> (B, L, n_embd)."""
-        modulated: Tensor = x * (1 + self.encode(u))
+        """x (B, L, n_embd), u (B, L) in [0, 1], as the decoder checks it -> (B, L, n_embd)."""
+        modulated: Tensor = x * (1 + self.encode.vector(u))
         return modulated
 
 

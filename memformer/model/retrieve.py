@@ -1,10 +1,9 @@
-"""found(t, h): the K pairs older than the window with the largest logits, from two places.
+"""found(t, h): the K pairs older than the window with the largest logits.
 
-Most older pairs lie in the paged memory. Those that left the window since the memory was last
-written still stand among the recent pairs, and are scored densely, so that the function is defined
-per token and segments do not matter.
+Most older pairs lie in the paged memory. Those that left the window since it was last written are
+searched with them, so that the function is defined per token and segments do not matter.
 
-    B lanes, H query heads, L queries, C recent columns, K retrieved, D head_dim
+    B lanes, H query heads, L queries, K retrieved, D head_dim
 """
 
 from typing import NamedTuple, Protocol
@@ -21,7 +20,7 @@ from memformer.model.positions import rotate
 
 
 class Candidates(NamedTuple):
-    """Pairs in the paged memory that a query may retrieve, with their logits."""
+    """Pairs in memory that a query may retrieve, with their logits."""
 
     logits: Tensor
     """(B, H, L, n); -inf where there is none."""
@@ -41,42 +40,32 @@ class Places(Protocol):
         """(B, H or 1, L or 1, n) of the novel; NaN where unknown."""
 
 
-class _AllPlaces(NamedTuple):
+class PlacesOf(NamedTuple):
+    """Places that are known."""
+
     token_index: Tensor
     fraction: Tensor
 
 
-class Selection(NamedTuple):
-    """The pairs of `found(t, h)`, by the place they lie in."""
+class Selected(NamedTuple):
+    """Pairs of `found(t, h)` that lie in one place."""
 
-    paged: Part
-    """Pairs of the paged memory."""
-    recent: Tensor
-    """(B, H, L, C): logits of recent columns outside the window; -inf where not selected."""
-    places: "Places"
-    """Where the pairs of `paged` stood."""
+    part: Part
+    places: Places
 
 
 def select_all(
-    q: Tensor,
-    memory: PagedMemory,
-    n_read: list[int],
-    config: MemoryConfig,
-    base: float,
-    recent: Tensor,
-) -> Selection:
-    """K is no limit: attend to every pair, without a search."""
+    q: Tensor, memory: PagedMemory, n_read: list[int], config: MemoryConfig, base: float
+) -> Selected:
+    """K is no limit: every pair of the memory, without a search."""
     runs = [memory.pairs(lane) for lane in range(memory.n_lane)]
     n = max(1, *(run.keys.shape[1] for run in runs))  # an empty memory is one masked column
     keys, values = _padded([r.keys for r in runs], n), _padded([r.values for r in runs], n)
     index = _padded_rows([run.token_index for run in runs], n, -1)
     fraction = _padded_rows([run.fraction for run in runs], n, torch.nan)
     logits = _logits(q, keys.type_as(q), index, n_read, config, base)
-    return Selection(
-        Part(logits, values.type_as(q)),
-        recent,
-        _AllPlaces(index[:, None, None], fraction[:, None, None]),
-    )
+    places = PlacesOf(index[:, None, None], fraction[:, None, None])
+    return Selected(Part(logits, values.type_as(q)), places)
 
 
 def select_found(
@@ -86,39 +75,31 @@ def select_found(
     n_sink: int,
     config: MemoryConfig,
     base: float,
-    recent: Tensor,
-) -> Selection:
-    """The K best of the paged memory and of the recent columns outside the window.
+    stop: Tensor,
+) -> Candidates:
+    """The K best of the memory.
 
     Args:
         q: (B, H, L, D), unrotated, scaled so that inner products are logits.
-        memory: pairs of tokens below n_read less the recent ones.
+        memory: pairs of all tokens outside some query's window.
         n_read: tokens read before this segment, by lane.
         n_sink: tokens at the start that never went to memory: slot i is token n_sink + i.
         config: n_retrieved and positions.
         base: rotary base.
-        recent: (B, H, L, C) logits of the recent columns; -inf but outside the window.
+        stop: (B, L) int64: a query's memory is in the slots below.
     """
     K = config.n_retrieved
     match config.positions:
         case "none" | "fraction":
-            parts = [_search(q, memory, K)]
+            parts = [_search(q, memory, K, stop=stop)]
         case "rotary":
-            parts = _search_rotary(q, memory, n_read, n_sink, config, base)
-    logits = torch.cat([*(part.logits for part in parts), recent], dim=-1)
+            parts = _search_rotary(q, memory, n_read, n_sink, config, base, stop)
+    if len(parts) == 1:
+        return parts[0]
+    logits = torch.cat([part.logits for part in parts], dim=-1)
     slots = torch.cat([part.slots for part in parts], dim=-1)
-    n_paged = slots.shape[-1]
-    if logits.shape[-1] > K:
-        _, chosen = top_k_lowest_first(logits.detach(), K)  # (B, H, L, K)
-        from_recent = chosen >= n_paged
-        taken = torch.zeros_like(logits, dtype=torch.bool).scatter_(-1, chosen, True)
-        recent = recent.masked_fill(~taken[..., n_paged:], -torch.inf)
-        slots = slots.gather(-1, chosen.clamp(max=n_paged - 1)).masked_fill(from_recent, -1)
-        paged_logits = logits.gather(-1, chosen).masked_fill(slots < 0, -torch.inf)
-    else:
-        paged_logits = logits[..., :n_paged]
-    found = memory.at(slots)
-    return Selection(Part(paged_logits, found), recent, found)
+    _, chosen = top_k_lowest_first(logits.detach(), K)  # (B, H, L, K)
+    return Candidates(logits.gather(-1, chosen), slots.gather(-1, chosen))
 
 
 def _search(
@@ -146,6 +127,7 @@ def _search_rotary(
     n_sink: int,
     config: MemoryConfig,
     base: float,
+    stop: Tensor,
 ) -> list[Candidates]:
     """Pairs within max_distance are compared at their distance; all older ones share one distance,
     so they are searched as stored, by a query rotated once. Slot i is token n_sink + i."""
@@ -156,14 +138,16 @@ def _search_rotary(
         t = t + torch.arange(q.shape[2])  # (B, L)
         border = (t - M - n_sink).clamp(min=0)  # the first slot within M of each query
         rotary = Rotary(base, t, n_sink, config.max_distance)
-        near = _search(q, memory, config.n_retrieved, start=border, rotary=rotary)
+        near = _search(q, memory, config.n_retrieved, start=border, stop=stop, rotary=rotary)
     else:  # the first slot nearer than M to the first query: `_score_near` clamps pair by pair
         border = (t - M + 1 - n_sink).clamp(min=0)[:, 0]
-        near = _score_near(q, memory, border.tolist(), n_read, config, base)
+        near = _score_near(q, memory, border.tolist(), n_read, config, base, stop)
+        border = border[:, None]
     if not bool(border.any()):
         return [near]
     turned = rotate(q, torch.full((1, 1), M, device=q.device), base)
-    return [_search(turned, memory, config.n_retrieved, stop=border), near]
+    far = _search(turned, memory, config.n_retrieved, stop=torch.minimum(border, stop))
+    return [far, near]
 
 
 def _score_near(
@@ -173,16 +157,19 @@ def _score_near(
     n_read: list[int],
     config: MemoryConfig,
     base: float,
+    stop: Tensor,
 ) -> Candidates:
-    """The K best of the slots from `border` on, scored at their own distances."""
+    """The K best of the slots from `border` on and below `stop`, at their own distances."""
     runs = [memory.pairs(lane, start=first) for lane, first in enumerate(border)]
     n = max(1, *(run.keys.shape[1] for run in runs))  # an empty memory is one masked column
     keys = _padded([run.keys for run in runs], n).type_as(q)
     index = _padded_rows([run.token_index for run in runs], n, -1)
     logits = _logits(q, keys, index, n_read, config, base)
+    first = torch.tensor([run.first for run in runs], device=q.device)[:, None, None, None]
+    slot = first + torch.arange(n, device=q.device)
+    logits = logits.masked_fill(slot >= stop[:, None, :, None], -torch.inf)
     _, columns = top_k_lowest_first(logits.detach(), config.n_retrieved)
     best = logits.gather(-1, columns)
-    first = torch.tensor([run.first for run in runs], device=q.device)[:, None, None, None]
     return Candidates(best, (columns + first).masked_fill(best.isneginf(), -1))
 
 

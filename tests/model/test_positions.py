@@ -182,3 +182,14 @@ def test_hiding_is_drawn_anew_for_each_manuscript():
 def test_only_additive_kinds_are_built_for_the_embedding():
     kinds = {k: build_fraction(FractionConfig(kind=k), 8) for k in ("none", "rotary", "modulation")}
     assert set(kinds.values()) == {None}
+
+
+@pytest.mark.parametrize("module", [FractionEncoding(6), FractionBins(6)])
+def test_fraction_past_1_is_clipped_and_below_0_refused(module):
+    torch.nn.init.normal_(module.weight)
+    torch.nn.init.normal_(module.unknown)
+    u = torch.tensor([[0.3, 1.0, 1.7, torch.nan]])
+    got = module(u)
+    assert torch.equal(got[0, 2], got[0, 1]) and torch.equal(got[0, 3], module.unknown)
+    with pytest.raises(ValueError, match=r"fraction must be in \[0, 1\], got -0.5"):
+        module(torch.tensor([[0.3, -0.5, torch.nan]]))

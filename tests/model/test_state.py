@@ -14,7 +14,7 @@ def snapshot(state):
         parts += [layer.keys, layer.values, layer.fraction, layer.sink_keys, layer.sink_values]
         if layer.memory is not None:
             runs = [layer.memory.pairs(lane) for lane in range(state.n_lane)]
-            parts += [part for run in runs for part in run[1:]]
+            parts += [part for run in runs for part in run.columns]
     return [part.clone() for part in parts]
 
 
@@ -44,6 +44,40 @@ def test_stale_reading_is_refused(model, tokens, state):
     with pytest.raises(
         ValueError, match=r"read at tokens \[60, 60\], the state stands at \[70, 70\]"
     ):
+        state.advance(out)
+
+
+def test_reading_from_another_state_is_refused_though_it_stands_at_the_same_token(model, tokens):
+    one, other = model.new_state(2), model.new_state(2)
+    for state, ids in ((one, tokens), (other, tokens.flip(1))):
+        state.advance(model(ids[:, :20], state))
+    out = model(tokens[:, 20:30], other)
+    with pytest.raises(ValueError, match="out was read from another state"):
+        one.advance(out)
+    with pytest.raises(ValueError, match="out was read from another state"):
+        other.select([1, 0]).advance(out)
+    other.advance(out)
+
+
+def test_reading_from_before_a_reset_is_refused(model, tokens, state):
+    out = model(tokens[:, :60], model.new_state(2))
+    fresh = model.new_state(2)
+    first = model(tokens[:, :60], fresh)
+    fresh.reset([0, 1])
+    for each in (out, first):
+        with pytest.raises(ValueError, match="or from this one before a reset: read the segment"):
+            fresh.advance(each)
+
+
+def test_reading_is_remembered_by_a_copy_of_its_state_and_by_a_state_of_its_copy(model, tokens):
+    state = model.new_state(2)
+    state.advance(model(tokens[:, :20], state))
+    copy = state.fork(1)
+    out, of_copy = model(tokens[:, 20:30], state), model(tokens[:, 20:30], copy)
+    copy.advance(out)
+    state.advance(of_copy)
+    assert same(snapshot(state), snapshot(copy))
+    with pytest.raises(ValueError, match=r"read at tokens"):
         state.advance(out)
 
 

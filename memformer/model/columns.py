@@ -1,0 +1,109 @@
+"""The recent pairs of a lane followed by those of the segment it reads: what is not in memory yet.
+
+B lanes, H query heads, G key/value heads, L tokens of the segment, R recent pairs, C = R + L
+"""
+
+from typing import NamedTuple
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from memformer.memory.pages import PagedMemory
+from memformer.model.attention_state import AttentionState
+
+
+class Columns(NamedTuple):
+    """Keys and values without position; masks are True where a query sees a column."""
+
+    keys: Tensor
+    """(B, G, C, D)"""
+    values: Tensor
+    """(B, G, C, D)"""
+    fraction: Tensor
+    """(B, C)"""
+    token_index: Tensor
+    """(B, C)"""
+    local: Tensor
+    """(B, 1, L, C): in the query's window."""
+    older: Tensor
+    """(B, 1, L, C): outside it, and no sink: candidates, like the pairs in memory."""
+    n_leaving: int
+    """Columns, the oldest, that are outside the window of some query."""
+
+    def positions(self) -> tuple[Tensor, Tensor]:
+        """Positions of the segment's queries and of the columns, (1, L) and (1, C).
+
+        They count from the segment's start, whatever the lane has read: only differences matter,
+        and small numbers keep float32 angles exact.
+        """
+        L, C = self.local.shape[2:]
+        column = torch.arange(L - C, L, device=self.keys.device)[None]
+        return column[:, C - L :], column
+
+
+class ColumnValues(NamedTuple):
+    """Values of columns that each query chose, with gradient: see `OwnValues`."""
+
+    values: Tensor
+    """(B, G, C, D)"""
+    place: Tensor
+    """(B, H, L, k) int64 in [0, C)."""
+
+    def weighted_sum(self, weights: Tensor) -> Tensor:
+        """(B, H, L, k) -> (B, H, L, D) in the same dtype: one product with a matrix of mostly
+        zeros, whose gradients are products too."""
+        weights = weights.type_as(self.values)
+        spread = weights.new_zeros(*weights.shape[:3], self.values.shape[2])
+        spread = spread.scatter_add(-1, self.place, weights)
+        grouped = rearrange(spread, "b (g r) l c -> b g (r l) c", g=self.values.shape[1])
+        return rearrange(grouped @ self.values, "b g (r l) d -> b (g r) l d", l=weights.shape[2])
+
+
+def columns_of(
+    k: Tensor, v: Tensor, fraction: Tensor, state: AttentionState, n_sink: int
+) -> Columns:
+    """The columns of a segment's keys and values (B, G, L, D) and fractions (B, L)."""
+    L, R, window = k.shape[2], state.keys.shape[2], state.window
+    column = torch.arange(R + L, device=k.device)
+    distance = torch.arange(L, device=k.device)[:, None] + R - column  # (L, C), for every lane
+    n_read = torch.tensor(state.n_read, device=k.device)[:, None]
+    n_held = torch.tensor(state.n_held, device=k.device)[:, None]
+    token = n_read - R + column  # (B, C)
+    held = (column >= R - n_held)[:, None, None]  # (B, 1, 1, C)
+    is_sink = (token < n_sink)[:, None, None]
+    return Columns(
+        torch.cat((state.keys, k), dim=2),
+        torch.cat((state.values, v), dim=2),
+        torch.cat((state.fraction, fraction), dim=1),
+        token,
+        held & (distance >= 0) & (distance < window),
+        held & (distance >= window) & ~is_sink,
+        max(0, R + L - window),
+    )
+
+
+def first_slot_in_window(columns: Columns, state: AttentionState, n_sink: int) -> Tensor:
+    """The slot of the oldest token in each query's window, (B, L): its memory is below."""
+    L = columns.local.shape[2]
+    return (columns.token_index[:, -L:] - state.window + 1 - n_sink).clamp(min=0)
+
+
+def with_leaving(
+    memory: PagedMemory, columns: Columns, state: AttentionState, n_sink: int
+) -> PagedMemory:
+    """The memory and the columns that are outside the window of some query."""
+    R = state.keys.shape[2]
+    leaving = []
+    for lane, (held, left) in enumerate(zip(state.n_held, state.n_left, strict=True)):
+        first = R - held + max(0, n_sink - left)  # sinks never go to memory
+        part = slice(first, max(first, columns.n_leaving))
+        leaving.append(
+            (
+                columns.keys[lane, :, part],
+                columns.values[lane, :, part],
+                columns.token_index[lane, part],
+                columns.fraction[lane, part],
+            )
+        )
+    return memory.extended(leaving)
