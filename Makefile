@@ -2,8 +2,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+PEERS := benchmarks/peers/.venv/ready
+RESULTS := benchmarks/results
 
-.PHONY: install demo test test-all lint clean
+.PHONY: install demo test test-all lint bench clean
 
 install: $(READY)
 
@@ -28,5 +30,21 @@ test: lint
 test-all: lint
 	$(BIN)/python -m pytest
 
+# the peer's environment is its own: its requirements do not fit ours
+$(PEERS): benchmarks/peers/install.py constraints.txt
+	$(PYTHON) benchmarks/peers/install.py
+	touch $@
+
+bench: $(READY) $(PEERS)
+	$(BIN)/python benchmarks/search.py $(RESULTS)/search.json
+	$(BIN)/python benchmarks/search.py $(RESULTS)/search.json --pairs 16384 --keys novel
+	$(BIN)/python benchmarks/train_step.py $(RESULTS)/train_step.json
+	$(BIN)/python benchmarks/peers/memorizing.py $(RESULTS)/memorizing.json
+	$(BIN)/python benchmarks/decode.py $(RESULTS)/decode.json
+	$(BIN)/python benchmarks/decode.py $(RESULTS)/decode.json --kv-heads 1
+	$(BIN)/python benchmarks/fork_and_save.py $(RESULTS)/fork_and_save.json
+	$(BIN)/python benchmarks/read_novel.py $(RESULTS)/read_novel.json
+	$(BIN)/python benchmarks/table.py
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) benchmarks/peers/.venv build dist *.egg-info

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
+import memformer as package
 from memformer.process import tune_process
 
 _CAUGHT = (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError)
@@ -39,10 +40,22 @@ data = typer.Typer(no_args_is_help=True, help="Fetch and look at novels.")
 app.add_typer(data, name="data")
 
 
+def _say_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"memformer {package.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def memformer(
     debug: Annotated[
         bool, typer.Option("--debug", help="Show tracebacks and debug lines.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Say the version and exit.", callback=_say_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     """Transformers that remember a whole novel."""
@@ -116,11 +129,12 @@ def train_decoder(
     """Train a decoder on novels; an interrupted run goes on with --resume."""
     from memformer.interop.run import start_of
     from memformer.training.experiment import read_base, set_fields
-    from memformer.training.run import train
+    from memformer.training.run import claim, train
 
     changes = [*(set_ or []), *([] if seed is None else [f"seed={seed}"])]
     config = set_fields(read_base(file), changes)
-    model = train(config, out, resume=resume, start=start_of(config))
+    claim(config, out, resume=resume)  # before what it begins from is looked for
+    model = train(config, out, resume=resume, start=start_of(config, out))
     typer.echo(f"decoder: {model}; rows: {out / 'metrics.csv'}, {out / 'validation.csv'}")
 
 
@@ -160,10 +174,11 @@ def evaluate_model(
     from memformer.evaluation.encoded import pick
     from memformer.evaluation.progress import reading_bars
     from memformer.evaluation.run import evaluate
-    from memformer.interop.run import is_run, load_run
+    from memformer.interop.run import is_run, load_run, trained_on
 
     manuscripts = pick(read_texts(texts), book or [])
     tokenizer: Tokenizer
+    known: list[str] | None = None
     if is_run(model):
         for name, value in (("window", window), ("sinks", sinks), ("retrieved", retrieved),
                             ("max-distance", max_distance)):  # fmt: skip
@@ -171,6 +186,7 @@ def evaluate_model(
                 raise ValueError(f"--{name} is not for a run: {model} is read as trained")
         decoder, tokenizer = load_run(model)
         arms = trained_arms(decoder.config, controls=controls)
+        known = trained_on(model, manuscripts)
     else:
         window, sinks = 256 if window is None else window, 4 if sinks is None else sinks
         from memformer.interop.transformers import load_llama
@@ -185,8 +201,9 @@ def evaluate_model(
         )
     with reading_bars() as bars:
         evaluate(
-            decoder, tokenizer, manuscripts, arms, out, n_tokens=tokens, seed=seed, progress=bars
-        )
+            decoder, tokenizer, manuscripts, arms, out,
+            n_tokens=tokens, trained_on=known, seed=seed, progress=bars,
+        )  # fmt: skip
     typer.echo(f"results: {out / 'result.json'}")
     report(out)
 
@@ -236,12 +253,16 @@ def generate(
         ),
     ] = 1,
     save_state: Annotated[
-        Path | None, typer.Option(help="Folder to save to, so that --state can go on.")
+        Path | None,
+        typer.Option(help="Folder to save to, so that --state can go on: a new one, or --state's."),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Let --save-state replace what its folder holds.")
+    ] = False,
 ) -> None:
     """Continue a text. The continuation goes to stdout, all else to stderr."""
     from memformer.config import SamplingConfig
-    from memformer.generation.draft import load_draft, new_draft, save_draft
+    from memformer.generation.draft import check_place, load_draft, new_draft, save_draft
     from memformer.generation.prompts import prompt_text
     from memformer.generation.write import write_words
     from memformer.interop.run import load_run
@@ -256,6 +277,8 @@ def generate(
     )
     is_prompted = state is None or prompt is not None or prompt_file is not None
     text = prompt_text(prompt, prompt_file) if is_prompted else None
+    if save_state is not None:
+        check_place(save_state, state, overwrite)
     decoder, tokenizer = load_run(run)
     draft = new_draft(decoder) if state is None else load_draft(state, decoder, tokenizer)
     draft.declare(length)

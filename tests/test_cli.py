@@ -4,6 +4,7 @@ import logging
 import pytest
 from typer.testing import CliRunner
 
+import memformer
 from memformer import cli
 from memformer.data import sources
 from memformer.data.manuscripts import Manuscript
@@ -108,3 +109,8 @@ def test_progress_is_told_on_stderr_and_debug_lines_only_when_asked(monkeypatch)
     monkeypatch.setattr(sources, "fetch", talk)
     assert run("data", "fetch", "classics").stderr == "fetching\n"
     assert run("--debug", "data", "fetch", "classics").stderr == "fetching\ndetail\n"
+
+
+def test_version_is_one_line():
+    done = run("--version")
+    assert done.exit_code == 0 and done.stdout == f"memformer {memformer.__version__}\n"

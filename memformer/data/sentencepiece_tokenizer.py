@@ -39,6 +39,10 @@ class SentencePieceTokenizer:
         self._model = model
         self._processor = _processor(model)
         self.vocab_size: int = self._processor.vocab_size()
+        self.special_ids = frozenset(
+            i for i in range(self.vocab_size)
+            if self._processor.is_control(i) or self._processor.is_unknown(i)
+        )  # fmt: skip
         self.hash = hashlib.sha256(model).hexdigest()
         self._widths = [_width(self._processor, i) for i in range(self.vocab_size)]
         self._sign = [self._processor.piece_to_id(f"<0x{byte:02X}>") for byte in _SIGN.encode()]

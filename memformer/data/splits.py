@@ -202,6 +202,11 @@ def author_key(manuscript: Manuscript) -> str | None:
     return _name_key(manuscript.author) or None
 
 
+def work_key(author: str | None, title: str) -> tuple[str, str] | None:
+    """Author and title in one form: works of equal ones are the same; None without an author."""
+    return (_name_key(author), same_words(title)) if author else None
+
+
 def _by_author(name: str, manuscripts: Iterable[Manuscript], parts: dict[str, Part]) -> Split:
     held: dict[Part, list[Manuscript]] = {part: [] for part in PARTS}
     for manuscript in distinct(manuscripts):
@@ -229,17 +234,18 @@ class _Works:
 
     def __init__(self) -> None:
         self._every: list[Manuscript] = []
-        self._titles: dict[tuple[str, str], Manuscript] = {}
+        self._titles: dict[tuple[str, str] | None, Manuscript] = {}
         self._owners: dict[int, int] = {}  # shingle -> who had it first
 
     def add(self, manuscript: Manuscript) -> None:
         for shingle in manuscript.shingles:
             self._owners.setdefault(shingle, len(self._every))
-        self._titles.setdefault(_title_key(manuscript), manuscript)
+        self._titles.setdefault(work_key(manuscript.author, manuscript.title), manuscript)
         self._every.append(manuscript)
 
     def find(self, manuscript: Manuscript) -> Manuscript | None:
-        if manuscript.author and (same := self._titles.get(_title_key(manuscript))):
+        key = work_key(manuscript.author, manuscript.title)
+        if key and (same := self._titles.get(key)):
             return same
         own = manuscript.shingles
         shared = Counter(self._owners[shingle] for shingle in own if shingle in self._owners)
@@ -248,7 +254,3 @@ class _Works:
             if count >= _SAME * min(len(own), len(other.shingles)):
                 return other
         return None
-
-
-def _title_key(manuscript: Manuscript) -> tuple[str, str]:
-    return _name_key(manuscript.author), same_words(manuscript.title)

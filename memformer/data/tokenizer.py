@@ -22,6 +22,10 @@ class Tokenizer(Protocol):
         """One more than the largest id."""
 
     @property
+    def special_ids(self) -> frozenset[int]:
+        """Ids that are no text (unknown, begin, end, ...): they are never drawn when writing."""
+
+    @property
     def hash(self) -> str:
         """Digest of all that determines `encode`: saved states and results keep it."""
 

@@ -1,5 +1,6 @@
 """A result read back from a run folder, with the questions that tables and plots ask of it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,14 @@ SCHEMA = 1
 MAX_PANELS = 3
 
 
+def pooled(books: Sequence[dict[str, Any]]) -> list[str]:
+    """Ids of the books that figures over all are of: those the model was not trained on, if there
+    are any, else all."""
+    # results of before have no such field
+    held_out = [book["id"] for book in books if not book.get("trained_on")]
+    return held_out or [book["id"] for book in books]
+
+
 class Outcome:
     """The numbers of one evaluation.
 
@@ -21,6 +30,7 @@ class Outcome:
         result: the JSON as written.
         arms: by name, in the order of the run.
         metrics: by scope: a book's id, or `all`.
+        pooled: ids of the books that `all` is of.
         baseline: the arm that gains are measured against.
         rivals: arms of full attention.
         rival: the fairest of them: clamped if there is one; None without any.
@@ -45,6 +55,7 @@ class Outcome:
             )
         self.arms: dict[str, dict[str, Any]] = {arm["name"]: arm for arm in self.result["arms"]}
         self.metrics: dict[str, dict[str, Any]] = self.result["metrics"]
+        self.pooled = pooled(self.books)
         self.baseline: str = self.result["settings"]["baseline"]
         self.rivals: list[str] = list(self.result["settings"]["rivals"])
         clamped = [a for a in self.rivals if self.arms[a]["attention"] == "full_clamped"]
@@ -66,14 +77,14 @@ class Outcome:
 
     @property
     def scope(self) -> str:
-        """All books together, or the only one."""
-        return "all" if "all" in self.metrics else self.books[0]["id"]
+        """All pooled books together, or the only one."""
+        return "all" if "all" in self.metrics else self.pooled[0]
 
     @property
     def panels(self) -> list[str]:
         """Scopes drawn beside each other: each book, or all together where they are many."""
         ids = [book["id"] for book in self.books]
-        return ids if len(ids) <= MAX_PANELS else ["all"]
+        return ids if len(ids) <= MAX_PANELS else [self.scope]
 
     def config(self, arm: str | None) -> dict[str, Any]:
         """Resolved config of an arm; None stands for the baseline."""
@@ -101,11 +112,18 @@ class Outcome:
         return "another book's memory"
 
     def scope_title(self, scope: str) -> str:
-        """A book's title, or how many there are."""
+        """A book's title, or how many there are; and whether the model was trained on it."""
+        ids = self.ids(scope)
+        book = next(book for book in self.books if book["id"] == ids[0])
+        known = {None: "", True: "trained-on ", False: "held-out "}[book.get("trained_on")]
         if scope == "all":
-            return "both books" if len(self.books) == 2 else f"all {len(self.books)} books"
-        titles: dict[str, str] = {book["id"]: book["title"] for book in self.books}
-        return titles[scope]
+            n = "both" if len(ids) == 2 else f"all {len(ids)}"
+            return f"{n} {known}books"
+        return f"{book['title']}{' (trained on)' if book.get('trained_on') else ''}"
+
+    def ids(self, scope: str) -> list[str]:
+        """Ids of the books of a scope."""
+        return self.pooled if scope == "all" else [scope]
 
     def gap(self, scope: str, arm: str, rival: str) -> dict[str, Any]:
         """The row of an arm and a rival in `gap_closed`."""
@@ -122,8 +140,7 @@ class Outcome:
     def retrieval(self, scope: str) -> tuple[list[int], NDArray[np.float64], NDArray[np.float64]]:
         """Of the lead: layers, attention by layer and distance, pairs there were to be found."""
         assert self.lead is not None
-        ids = [book["id"] for book in self.books] if scope == "all" else [scope]
-        found = [self.reading(book, self.lead)["retrieved"] for book in ids]
+        found = [self.reading(book, self.lead)["retrieved"] for book in self.ids(scope)]
         attention = np.sum([row["attention"] for row in found], axis=0)
         available = np.sum([row["available"] for row in found], axis=0)
         return found[0]["layers"], attention, available.astype(np.float64)

@@ -92,9 +92,9 @@ def _gains(outcome: Outcome) -> Plot:
         "gain",
         "What each way of reading gains",
         f"Nats per token better than {outcome.label(outcome.baseline)} (at 0; right is better), "
-        "with paired 95% intervals over blocks of text. Shaded: the gap to "
-        f"{outcome.label(outcome.rival) if outcome.rival else 'full attention'}. "
-        "An arrow stands for a value beyond the edge.",
+        "with paired 95% intervals over blocks of text. "
+        + (f"Shaded: the gap to {outcome.label(outcome.rival)}. " if outcome.rival else "")
+        + "An arrow stands for a value beyond the edge.",
         draw,
         x_label="gain, nats per token",
         height=0.42 + 0.3 * len(outcome.gaining),

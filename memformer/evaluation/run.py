@@ -1,7 +1,7 @@
 """Evaluating a model: every manuscript under every arm, resumable, into one folder."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from memformer.data.tokenizer import Tokenizer
 from memformer.evaluation import machine, store
 from memformer.evaluation.arms import Arm, config_of
 from memformer.evaluation.encoded import EncodedManuscript, encode
-from memformer.evaluation.outcome import SCHEMA
+from memformer.evaluation.outcome import SCHEMA, pooled
 from memformer.evaluation.read import read
 from memformer.evaluation.retrievals import DISTANCE_EDGES
 from memformer.evaluation.summary import Plan, summarise
@@ -35,6 +35,7 @@ def evaluate(
     folder: Path,
     *,
     n_tokens: int | None = None,
+    trained_on: Collection[str] | None = None,
     baseline: str | None = None,
     seed: int = 0,
     block_len: int = 256,
@@ -57,6 +58,8 @@ def evaluate(
         arms: with different names, at least one.
         folder: made if missing. Its `tokens/` holds text and is not meant to be kept.
         n_tokens: read of each manuscript, from its start; None for all of it.
+        trained_on: ids of those manuscripts that the model was trained on: they are named so, and
+            left out of the figures over all books if there are others. None if it is not known.
         baseline: name of the arm that gains are measured against; None takes the first plain arm
             with a window and sinks, else with a window, else the first arm.
         seed: of the resamples.
@@ -92,7 +95,7 @@ def evaluate(
             readings[book.id, arm.name] = _read_or_load(
                 folder, model, book, other, arm, settings, reported
             )
-    result = _result(model, books, arms, readings, plan, common)
+    result = _result(model, books, arms, readings, plan, common, trained_on)
     store.write_json(folder / store.RESULT, result)
     return result
 
@@ -231,13 +234,15 @@ def _result(
     readings: dict[tuple[str, str], store.Stored],
     plan: Plan,
     common: dict[str, Any],
+    trained_on: Collection[str] | None,
 ) -> dict[str, Any]:
+    facts = [_book_facts(book, trained_on) for book in books]
     nats = {arm.name: [readings[b.id, arm.name].reading.nats for b in books] for arm in arms}
     return {
         "schema": SCHEMA,
         "made": {"when": datetime.now(UTC).isoformat(timespec="seconds"), **machine.describe()},
         "settings": {**common, "model": to_json(model.config), **vars(plan)},
-        "books": [_book_facts(book) for book in books],
+        "books": facts,
         "arms": [
             {
                 "name": arm.name,
@@ -255,15 +260,18 @@ def _result(
             for arm in arms
         ],
         "distance_edges": DISTANCE_EDGES.tolist(),
-        "metrics": summarise(books, {a: list(rows) for a, rows in nats.items()}, plan),
+        "metrics": summarise(
+            books, {a: list(rows) for a, rows in nats.items()}, plan, pooled=pooled(facts)
+        ),
     }
 
 
-def _book_facts(book: EncodedManuscript) -> dict[str, Any]:
+def _book_facts(book: EncodedManuscript, trained_on: Collection[str] | None) -> dict[str, Any]:
     return {
         "id": book.id,
         "author": book.author,
         "title": book.title,
+        "trained_on": None if trained_on is None else book.id in trained_on,
         "text": hashlib.sha256(book.text.encode()).hexdigest(),
         "n_tokens": len(book),
         "n_total": book.n_total,

@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -55,9 +55,14 @@ class Plan:
 
 
 def summarise(
-    books: Sequence[EncodedManuscript], nats: Mapping[str, Arrays], plan: Plan
+    books: Sequence[EncodedManuscript],
+    nats: Mapping[str, Arrays],
+    plan: Plan,
+    *,
+    pooled: Collection[str],
 ) -> dict[str, Json]:
-    """All numbers, by scope: each book's id, and `all` for the books together if several.
+    """All numbers, by scope: each book's id, and `all` for the books of the ids `pooled` together,
+    if they are several.
 
     Each estimate is {value, low, high}, bounds null where there is no interval; over at least
     `MIN_BOOKS` books `low_books` and `high_books` hold the interval over books.
@@ -66,8 +71,10 @@ def summarise(
         book.id: _Scope([book], {arm: [rows[i]] for arm, rows in nats.items()}, plan)
         for i, book in enumerate(books)
     }
-    if len(books) > 1:
-        scopes["all"] = _Scope(list(books), nats, plan)
+    if len(pooled) > 1:
+        which = [i for i, book in enumerate(books) if book.id in pooled]
+        together = {arm: [rows[i] for i in which] for arm, rows in nats.items()}
+        scopes["all"] = _Scope([books[i] for i in which], together, plan)
     return {name: scope.summary() for name, scope in scopes.items()}
 
 

@@ -206,7 +206,7 @@ def _readings(outcome: Outcome, scope: str, arm: str) -> list[dict[str, Any]]:
     return [
         row
         for row in outcome.result["readings"]
-        if row["arm"] == arm and scope in ("all", row["book"])
+        if row["arm"] == arm and row["book"] in outcome.ids(scope)
     ]
 
 

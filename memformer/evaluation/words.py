@@ -45,11 +45,11 @@ def write_words(outcome: Outcome) -> Words:
     )
     parts = [
         f"{book['title']}{' by ' if book['author'] else ''}{book['author']}: "
-        f"{book['n_tokens']:,} of {book['n_total']:,} tokens"
+        f"{book['n_tokens']:,} of {book['n_total']:,} tokens{_TOLD[book.get('trained_on')]}"
         for book in books
     ]
     gaps = gap_table(outcome)
-    own = [summary_table(outcome, b["id"]) for b in books] if "all" in outcome.metrics else []
+    own = [summary_table(outcome, b["id"]) for b in books if b["id"] != outcome.scope]
     return Words(
         title=title,
         subtitle="; ".join(parts) + ".",
@@ -58,6 +58,9 @@ def write_words(outcome: Outcome) -> Words:
         more_tables=own,
         machine=machine_lines(outcome),
     )
+
+
+_TOLD = {None: "", True: ", trained on", False: ", held out"}
 
 
 def _listed(names: list[str]) -> str:

@@ -3,7 +3,7 @@
 V vocabulary, n branches, L tokens of a segment
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import torch
@@ -42,6 +42,7 @@ def best_of_n(
     config: SamplingConfig = DEFAULT,
     length: int | None = None,
     before: Sequence[int] = (),
+    never: Collection[int] = (),
 ) -> Best:
     """Fork one lane into n branches, continue each with its own draws, and return the best.
 
@@ -49,7 +50,7 @@ def best_of_n(
     continuations cost less than n times one.
 
     Args:
-        model, n_token, config, length: as in `sample`; branch i draws as lane i.
+        model, n_token, config, length, never: as in `sample`; branch i draws as lane i.
         state: of one lane, after the text so far.
         logits: (1, V), of the next token.
         n: continuations to choose from.
@@ -72,7 +73,7 @@ def best_of_n(
     branches = state.fork(n)
     writing = sample(
         model, branches, logits.expand(n, -1), n_token,
-        config=config, length=length, before=[before] * n,
+        config=config, length=length, before=[before] * n, never=never,
     )  # fmt: skip
     rows: list[list[int]] = torch.stack(list(writing), dim=1).tolist()  # (n, n_token)
     scores = [float(scorer(list(row))) for row in rows]

@@ -91,6 +91,21 @@ def save_draft(draft: Draft, folder: Path, model: Decoder, tokenizer: Tokenizer)
     complete_save(folder, manifest)
 
 
+def check_place(folder: Path, going_on: Path | None, overwrite: bool) -> None:
+    """A folder to save to must be new, empty, or the one that is gone on from, unless it may be
+    overwritten.
+
+    Raises:
+        ValueError: it holds something.
+    """
+    is_same = going_on is not None and folder.resolve() == going_on.resolve()
+    if not overwrite and not is_same and folder.exists() and any(folder.iterdir()):
+        raise ValueError(
+            f"save-state: {folder} is not empty, saving would replace what it holds: name another "
+            "folder, or give --overwrite"
+        )
+
+
 def load_draft(folder: Path, model: Decoder, tokenizer: Tokenizer) -> Draft:
     """Read what `save_draft` wrote, or `DecoderState.save`: then something must be read first.
 

@@ -3,7 +3,7 @@
 B lanes, V vocabulary, n tokens that the repetition penalty looks back on
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -36,15 +36,17 @@ class Sampler(Iterator[Tensor]):
         config: SamplingConfig,
         length: int | None,
         recent: Tensor,
+        never: Tensor,
     ) -> None:
         self.state, self.logits, self.recent = state, logits, recent
         self._model, self._n_left = model, n_token
-        self._config, self._length = config, length
+        self._config, self._length, self._never = config, length, never
 
     def __next__(self) -> Tensor:
         if self._n_left == 0:
             raise StopIteration
-        probability = distribution(self.logits, self._config, self.recent)  # (B, V)
+        allowed = self.logits.index_fill(-1, self._never, -torch.inf)  # (B, V)
+        probability = distribution(allowed, self._config, self.recent)  # (B, V)
         token = draw(probability, self._config.seed, self.state.n_read)  # (B,)
         fraction = declared_fraction(self.state, 1, self._length)
         with torch.inference_mode():
@@ -66,6 +68,7 @@ def sample(
     config: SamplingConfig = DEFAULT,
     length: int | None = None,
     before: Sequence[Sequence[int]] | None = None,
+    never: Collection[int] = (),
 ) -> Sampler:
     """Continue each lane's manuscript token by token; the state advances with what is written.
 
@@ -85,6 +88,7 @@ def sample(
             follows; None leaves it unknown.
         before: ids of the text so far, one sequence a lane, which the repetition penalty looks
             back on; without it, only on what is written in this call.
+        never: ids that are not drawn: a tokenizer's `special_ids`.
 
     Returns:
         An iterator over (B,) int64 ids, n_token times.
@@ -99,8 +103,12 @@ def sample(
     if before is not None and len(before) != state.n_lane:
         raise ValueError(f"before must be one sequence a lane ({state.n_lane}), got {len(before)}")
     check_length(length)
-    recent = _recent(before or [[]] * state.n_lane, config.repetition_window)
-    return Sampler(model, state, logits, n_token, config, length, recent.to(logits.device))
+    if not all(0 <= each < logits.shape[1] for each in never):
+        raise ValueError(f"never must be ids in [0, {logits.shape[1]}), got {sorted(never)}")
+    device = logits.device
+    recent = _recent(before or [[]] * state.n_lane, config.repetition_window).to(device)
+    banned = torch.tensor(sorted(never), dtype=torch.int64, device=device)
+    return Sampler(model, state, logits, n_token, config, length, recent, banned)
 
 
 def _recent(before: Sequence[Sequence[int]], window: int) -> Tensor:

@@ -42,7 +42,7 @@ def write_text(
 
     Args:
         model, logits, n_token, config, length: as in `sample`.
-        tokenizer: the model's.
+        tokenizer: the model's; its special tokens are not drawn.
         state: of one lane. It has read every token drawn, those of the stop string included.
         stop: writing ends before any of these strings first stands in what is written.
         before: ids of the text so far: the repetition penalty looks back on them, and they tell
@@ -60,7 +60,10 @@ def write_text(
             f"write_text writes one lane, the state has {state.n_lane}: state.select([lane])"
         )
     check_stop(stop)
-    sampler = sample(model, state, logits, n_token, config=config, length=length, before=[before])
+    sampler = sample(
+        model, state, logits, n_token,
+        config=config, length=length, before=[before], never=tokenizer.special_ids,
+    )  # fmt: skip
     written = until_stop(pieces(map(int, sampler), tokenizer, before), stop)
     return (piece.text for piece in written if piece.text)
 

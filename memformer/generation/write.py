@@ -37,7 +37,7 @@ def write_words(
 
     Args:
         model, config: as in `sample`.
-        tokenizer: the model's.
+        tokenizer: the model's; its special tokens are not drawn.
         draft: what to continue; `draft.read(model, ids)` with the result makes it part of it.
         n_word: words, as white space divides them.
         show: is given the text, piece by piece.
@@ -65,7 +65,7 @@ def write_words(
     if n_branch == 1:
         written = sample(
             model, draft.state.fork(1), logits, MOST_TOKENS_A_WORD * n_word,
-            config=config, length=draft.length, before=[draft.ids],
+            config=config, length=draft.length, before=[draft.ids], never=tokenizer.special_ids,
         )  # fmt: skip
         return _show(cut(map(int, written)), show)
 
@@ -78,7 +78,7 @@ def write_words(
     log.info("writing %d continuations side by side", n_branch)
     best = best_of_n(
         model, draft.state, logits, n_branch, _n_token(tokenizer, draft, n_word), score,
-        config=config, length=draft.length, before=draft.ids,
+        config=config, length=draft.length, before=draft.ids, never=tokenizer.special_ids,
     )  # fmt: skip
     scores = ", ".join(f"{each:.3f}" for each in best.scores)
     log.info("shown: the one of %.3f nats a token, of %s", best.score, scores)

@@ -27,6 +27,8 @@ class HFTokenizer:
         self.tokenizer: Any = tokenizer
         # ids may have gaps, so the number of tokens would not do
         self.vocab_size = max(self.tokenizer.get_vocab().values(), default=-1) + 1
+        added = self.tokenizer.added_tokens_decoder.items()
+        self.special_ids = frozenset(i for i, token in added if token.special)
         self.hash = hashlib.sha256(self.tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
 
     def encode(self, text: str) -> Encoding:

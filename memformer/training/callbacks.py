@@ -79,6 +79,8 @@ class Validate(Callback):
         module: PredictiveModule = pl_module
         if module.done % module.run.validate_every and module.done != module.run.n_step:
             return
+        if not self.books:
+            return
         with module.published() as model:
             held = validation.validate(model, self.books)
         for each in held:

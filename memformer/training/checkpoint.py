@@ -13,6 +13,7 @@ from torch import Tensor
 
 from memformer.config import RunConfig, differences, to_json
 from memformer.memory.storage import (
+    MANIFEST,
     complete_save,
     read_manifest,
     read_tensors,
@@ -36,6 +37,11 @@ class Progress(NamedTuple):
     """Windows and memories."""
     random: dict[str, Tensor]
     """For `set_random`, just before the next step."""
+
+
+def has_checkpoint(run: Path) -> bool:
+    """Whether a run's folder holds a complete checkpoint, in `checkpoint/`."""
+    return (run / "checkpoint" / MANIFEST).is_file()
 
 
 def save_checkpoint(

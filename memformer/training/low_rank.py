@@ -73,14 +73,17 @@ def add_low_rank(model: Decoder, config: LowRankConfig) -> None:
 
 @torch.no_grad()
 def merged(model: Decoder) -> Decoder:
-    """A plain decoder of the same function, with the changes added in; all other weights are
-    shared. The model itself, if it has no changes."""
+    """A plain decoder of the same function, to read with or to save: the changes are added into
+    matrices of its own, all other weights are the model's. What was frozen stays so, the matrices
+    too. The model itself, if it has no changes."""
     if not any(parametrize.is_parametrized(module) for module in model.modules()):
         return model
     with torch.device("meta"):
         plain = Decoder(model.config)
     for name, _ in list(plain.named_parameters()):
         parent, _, leaf = name.rpartition(".")
-        weight = getattr(model.get_submodule(parent), leaf).detach()
-        setattr(plain.get_submodule(parent), leaf, nn.Parameter(weight))
+        weight = getattr(model.get_submodule(parent), leaf)
+        if not isinstance(weight, nn.Parameter):  # with its change
+            weight = nn.Parameter(weight, requires_grad=False)
+        setattr(plain.get_submodule(parent), leaf, weight)
     return plain.train(model.training)

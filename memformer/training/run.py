@@ -2,6 +2,7 @@
 with.
 
     RUN/run.json          config, seed, versions, commit, hashes
+    RUN/tokenizer.*       of the texts, or of what the run begins from
     RUN/tokens/           the texts in tokens
     RUN/checkpoint/       everything that the next step depends on
     RUN/metrics.csv       a row a step; memory.csv, a row a head; validation.csv, a row a book
@@ -29,10 +30,12 @@ from memformer.data.token_files import write_tokens
 from memformer.data.tokenizer import Tokenizer
 from memformer.evaluation.encoded import EncodedManuscript, encode
 from memformer.evaluation.machine import describe
+from memformer.evaluation.store import read_json
 from memformer.model.decoder import Decoder
 from memformer.model.saved_model import save_model
+from memformer.model.saved_state import weights_hash
 from memformer.training.callbacks import Bar, Checkpoint, Log, Validate
-from memformer.training.checkpoint import load_checkpoint
+from memformer.training.checkpoint import has_checkpoint, load_checkpoint
 from memformer.training.datamodule import NovelsData
 from memformer.training.predictive import PredictiveModule
 
@@ -52,28 +55,34 @@ def train(
     Args:
         config: everything that decides what comes out.
         folder: of the run, made if missing.
-        resume: go on from the folder's last checkpoint, or from the beginning if it has none yet.
+        resume: go on from the last checkpoint of the run in the folder, or from the beginning if it
+            has none yet.
         start: a decoder to begin from and its tokenizer, instead of new ones: what
-            `interop.run.start_of` gives for `config.start`. It is trained in place.
+            `interop.run.start_of` gives for `config.start`. It is trained in place. Without weights
+            (on the meta device) if a checkpoint holds them.
         console: for the bar and a few lines; stderr by default.
 
     Returns:
         The folder of the trained decoder, `folder / "model"`.
 
     Raises:
-        ValueError: the folder holds another run, texts that are empty or shared between training
-            and validation, a vocabulary that does not fit them, a start that is missing or of
-            another config.
+        ValueError: the folder holds another run, or none to resume; texts that are empty or shared
+            between training and validation; a vocabulary that does not fit them; a start that is
+            missing, of another config, with too many tokens, or no longer the one it was.
         TrainingDiverged: the loss is not finite any more.
         SaveFailed: the disk is full.
     """
     console = Console(stderr=True) if console is None else console
-    _check_start(config, start)
-    _claim(config, folder, resume)
+    about = claim(config, folder, resume=resume)
+    _check_start(config, folder, start)
+    start_weights = _weights_of(start)
+    _check_unchanged(config, folder, about, start_weights)
     torch.manual_seed(config.seed)
     stages, held_out = _texts(config)
     tokenizer = _tokenizer(config, folder, stages) if start is None else start[1]
     model = Decoder(config.model) if start is None else start[0]
+    if start is not None and about is None:
+        tokenizer.save_in(folder)  # so that resuming needs nothing but the folder
     corpora = [
         _corpora(stage, texts, folder / "tokens" / name, tokenizer)
         for name, stage, texts in zip(
@@ -81,10 +90,11 @@ def train(
         )
     ]
     books = [_held_out(book, tokenizer, config) for book in held_out]
-    _describe(config, folder, tokenizer, corpora)
+    _describe(config, folder, tokenizer, start_weights, corpora)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    module = PredictiveModule(model.to(device).train(), config, folder / "checkpoint")
-    if (folder / "checkpoint" / "manifest.json").is_file():
+    model = model.to_empty(device=device) if _is_empty(model) else model.to(device)
+    module = PredictiveModule(model.train(), config, folder / "checkpoint")
+    if has_checkpoint(folder):
         progress = load_checkpoint(
             folder / "checkpoint",
             config=config,
@@ -138,12 +148,42 @@ def _fit(
             raise KeyboardInterrupt from None
 
 
-def _check_start(config: RunConfig, start: tuple[Decoder, Tokenizer] | None) -> None:
+def claim(config: RunConfig, folder: Path, *, resume: bool) -> dict[str, Any] | None:
+    """Refuse a folder of another run, or of none to resume, before anything is fetched or computed.
+
+    Returns:
+        What run.json says of the run to resume; None if it begins.
+
+    Raises:
+        ValueError: as `train`, or run.json is damaged.
+    """
+    path = folder / "run.json"
+    if not path.is_file():
+        if resume:
+            raise ValueError(
+                f"{folder} holds no run to resume: name the folder of one, or begin it without "
+                "resume"
+            )
+        return None
+    if not resume:
+        raise ValueError(f"{folder} holds a run already: resume it, or name another folder")
+    about = read_json(path)
+    if "config" not in about:
+        raise ValueError(f"{path} must hold the config of a run, got none: begin a new run")
+    for name, theirs, ours in differences(about["config"], json.loads(json.dumps(to_json(config)))):
+        raise ValueError(
+            f"{folder} was begun with {name}={theirs!r}, this run has {ours!r}: resume with the "
+            "config it began with, or begin a new run in another folder"
+        )
+    return about
+
+
+def _check_start(config: RunConfig, folder: Path, start: tuple[Decoder, Tokenizer] | None) -> None:
     if start is None:
         if config.start:
             raise ValueError(
                 f"config.start names {config.start!r}, which must be given: "
-                "train(config, folder, start=memformer.interop.run.start_of(config))"
+                "train(config, folder, start=memformer.interop.run.start_of(config, folder))"
             )
         return
     if not config.start:
@@ -156,20 +196,35 @@ def _check_start(config: RunConfig, start: tuple[Decoder, Tokenizer] | None) -> 
             f"the decoder to start from has {name}={theirs!r}, config.model has {ours!r}: "
             "they must be equal; see Decoder.reconfigure"
         )
-
-
-def _claim(config: RunConfig, folder: Path, resume: bool) -> None:
-    """Refuse a folder of another run before anything is fetched or computed."""
-    path = folder / "run.json"
-    if not path.is_file():
-        return
-    if not resume:
-        raise ValueError(f"{folder} holds a run already: resume it, or name another folder")
-    before = json.loads(path.read_text(encoding="utf-8"))["config"]
-    for name, theirs, ours in differences(before, json.loads(json.dumps(to_json(config)))):
+    if start[1].vocab_size > config.model.vocab_size:
         raise ValueError(
-            f"{folder} was begun with {name}={theirs!r}, this run has {ours!r}: resume with the "
-            "config it began with, or begin a new run in another folder"
+            f"start: the tokenizer must have at most model.vocab_size={config.model.vocab_size} "
+            f"tokens, got {start[1].vocab_size}: give the one that the decoder was trained with"
+        )
+    if _is_empty(start[0]) and not has_checkpoint(folder):
+        raise ValueError(
+            f"start: the decoder must have weights until {folder} has a checkpoint, got none (it "
+            "is on the meta device): give memformer.interop.run.start_of(config)"
+        )
+
+
+def _is_empty(model: Decoder) -> bool:
+    return model.embedding.weight.is_meta
+
+
+def _weights_of(start: tuple[Decoder, Tokenizer] | None) -> str | None:
+    """SHA-256 of the weights to begin from; None for new ones, or those of a checkpoint."""
+    return None if start is None or _is_empty(start[0]) else weights_hash(start[0])
+
+
+def _check_unchanged(
+    config: RunConfig, folder: Path, about: dict[str, Any] | None, weights: str | None
+) -> None:
+    before = None if about is None else about.get("start_weights")  # runs of before have none
+    if before and weights and before != weights:
+        raise ValueError(
+            f"{folder} was begun from weights {before[:6]}, start={config.start!r} has "
+            f"{weights[:6]} now: put those back, or begin a new run in another folder"
         )
 
 
@@ -220,7 +275,11 @@ def _held_out(book: Manuscript, tokenizer: Tokenizer, config: RunConfig) -> Enco
 
 
 def _describe(
-    config: RunConfig, folder: Path, tokenizer: Tokenizer, corpora: Sequence[Sequence[Corpus]]
+    config: RunConfig,
+    folder: Path,
+    tokenizer: Tokenizer,
+    start_weights: str | None,
+    corpora: Sequence[Sequence[Corpus]],
 ) -> None:
     path = folder / "run.json"
     if path.is_file():
@@ -229,7 +288,12 @@ def _describe(
         "config": to_json(config),
         "made": describe(),
         "tokenizer": tokenizer.hash,
-        "tokens": {c.name: sum(c.tokens.lengths) for stage in corpora for c in stage},
+        "start_weights": start_weights,
+        "tokens": [  # rows, for stages may read corpora of one name
+            {"stage": stage, "corpus": corpus.name, "n_token": sum(corpus.tokens.lengths)}
+            for stage, read in zip(("general", "novels"), corpora, strict=True)
+            for corpus in read
+        ],
     }
     folder.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")

@@ -88,3 +88,8 @@ def test_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
 def test_sizes_that_do_not_fit_are_named(texts, size, message):
     with pytest.raises(ValueError, match=message):
         train_tokenizer(texts, size)
+
+
+def test_unknown_begin_and_end_are_special():
+    assert TOKENIZER.special_ids == {0, 1, 2}
+    assert not TOKENIZER.special_ids & set(TOKENIZER.encode(TEXT + "<s> <unk> \U0001f642").ids)

@@ -48,6 +48,7 @@ class LetterGroups:
 
     vocab_size = 96
     hash = "letter-groups"
+    special_ids: frozenset[int] = frozenset()
 
     def encode(self, text: str) -> Encoding:
         spans = [m.span() for m in re.finditer(r"\s*\S{1,4}|\s+$", text)]

@@ -20,8 +20,8 @@ HOSTILE = "</script><img src=x onerror=alert(1)>&amp; | pipe"
 PLOTS = ["gain", "distance", "classes", "retrieval"]
 
 
-def go(folder, model, books, arms=ARMS):
-    options = {"n_tokens": 240, "block_len": 16, "n_draw": 50}
+def go(folder, model, books, arms=ARMS, **more):
+    options = {"n_tokens": 240, "block_len": 16, "n_draw": 50, **more}
     evaluate(model, LetterGroups(), books, arms, folder, **options)
     return write_report(folder)
 
@@ -176,6 +176,48 @@ def test_report_without_a_rival_names_no_gap(model, tmp_path):
     paths = go(tmp_path, model, [manuscript()], ARMS[3:5])
     text = paths.markdown.read_text()
     assert "Share of the gap" not in text and "memory, K = 2" in text
+    assert "the gap to" not in text and "full attention" not in text
+
+
+@pytest.fixture(scope="module")
+def three_books():
+    return [manuscript(f"book-{i}", manuscript().text[60 * i :]) for i in range(3)]
+
+
+def test_books_trained_on_are_named_and_not_pooled(model, tmp_path, three_books):
+    paths = go(tmp_path, model, three_books, ARMS[3:5], trained_on=["book-1"])
+    text = paths.markdown.read_text()
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert [book["trained_on"] for book in result["books"]] == [False, True, False]
+    levels = {name: each["arms"]["memory-2"]["nats_per_token"]["value"]
+              for name, each in result["metrics"].items()}  # fmt: skip
+    assert levels["all"] == pytest.approx((levels["book-0"] + levels["book-2"]) / 2, rel=1e-6)
+    assert result["metrics"]["all"]["n_tokens"] == 2 * 239
+    assert "**both held-out books**" in text and "**The book-1 (trained on)**" in text
+    assert "tokens, trained on; The book-2 by A. Nobody" in text
+    assert f"{240:,} of {result['books'][2]['n_total']:,} tokens, held out." in text
+
+
+def test_one_held_out_book_stands_for_all(model, tmp_path, three_books):
+    paths = go(tmp_path, model, three_books[:2], ARMS[3:5], trained_on=["book-0"])
+    assert set(json.loads((tmp_path / "result.json").read_text())["metrics"]) == {
+        "book-0", "book-1",
+    }  # fmt: skip
+    text = paths.markdown.read_text()
+    first, second = text.index("**The book-1**"), text.index("**The book-0 (trained on)**")
+    assert first < second
+
+
+def test_books_all_trained_on_are_pooled_and_named_so(model, tmp_path, three_books):
+    ids = [book.id for book in three_books]
+    paths = go(tmp_path, model, three_books, ARMS[3:5], trained_on=ids)
+    assert "**all 3 trained-on books**" in paths.markdown.read_text()
+
+
+def test_nothing_is_said_of_books_where_it_is_not_known(run):
+    markdown = run[1].markdown.read_text()
+    assert "held out" not in markdown and "trained on" not in markdown
+    assert "**both books**" in markdown
 
 
 def test_many_books_share_one_panel(model, tmp_path):

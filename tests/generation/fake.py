@@ -7,6 +7,7 @@ from memformer.data.tokenizer import Encoding
 
 class FakeTokenizer:
     hash = "fake"
+    special_ids: frozenset[int] = frozenset()
 
     def __init__(self, *pieces: bytes | str) -> None:
         self.pieces = [p if isinstance(p, bytes) else p.encode() for p in pieces]

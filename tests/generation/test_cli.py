@@ -101,3 +101,22 @@ def test_error_is_one_line(folder, words, message):
 def test_folder_without_a_model_is_named(tmp_path):
     result = run("generate", tmp_path, "--prompt", "a")
     assert result.exit_code == 1 and "is no run of `memformer train`" in result.stderr
+
+
+def test_folder_that_holds_something_is_not_replaced_unasked(folder, tmp_path):
+    base, save = ("--prompt", TEXT, "--words", 1), ("--save-state", tmp_path / "draft")
+    generate(folder, *base, *save)
+    before = (tmp_path / "draft" / "manifest.json").read_bytes()
+    refused = run("generate", folder, *base, *save)
+    assert refused.exit_code == 1 and refused.stdout == ""
+    assert "draft is not empty, saving would replace what it holds: name another" in refused.stderr
+    assert (tmp_path / "draft" / "manifest.json").read_bytes() == before
+    generate(folder, *base, "--seed", 3, *save, "--overwrite")
+    changed = (tmp_path / "draft" / "manifest.json").read_bytes()
+    generate(folder, "--state", tmp_path / "draft", "--words", 1, *save)  # the draft goes on
+    assert len({before, changed, (tmp_path / "draft" / "manifest.json").read_bytes()}) == 3
+
+
+def test_decoder_in_a_run_is_named_with_the_run(folder):
+    refused = run("generate", folder / "model", "--prompt", "a")
+    assert refused.exit_code == 1 and f"as model/, {folder}" in refused.stderr

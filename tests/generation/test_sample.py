@@ -133,3 +133,16 @@ def test_bad_arguments_are_named_before_anything_is_drawn(model, changes, messag
     state, logits = started(model)
     with pytest.raises(ValueError, match=message):
         sample(model, state, **{"logits": logits, "n_token": 1, **changes})
+
+
+def test_ids_that_are_never_drawn_are_not(model):
+    state, logits = started(model)
+    best = int(logits.argmax())
+    options = dict(config=GREEDY, never={best, 3})
+    written = ids(sample(model, state.fork(1), logits, 20, **options))[0]
+    assert written[0] == int(logits.index_fill(-1, torch.tensor([best, 3]), -torch.inf).argmax())
+    assert not {best, 3} & set(written)
+    freely = [ids(sample(model, state.fork(1), logits, 9, never=never)) for never in ((), [])]
+    assert freely[0] == freely[1] == ids(sample(model, state.fork(1), logits, 9))
+    with pytest.raises(ValueError, match=r"never must be ids in \[0, 50\), got \[7, 50\]"):
+        sample(model, state, logits, 1, never=[50, 7])

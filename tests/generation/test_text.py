@@ -141,3 +141,17 @@ def test_bad_arguments_are_named_at_once(model):
         write_text(model, WORDS, one, logits[:1], 3, stop=[""])
     with pytest.raises(ValueError, match="n_token must be at least 0"):
         write_text(model, WORDS, one, logits[:1], -3)
+
+
+def test_special_tokens_are_not_written(model, monkeypatch):
+    tokenizer = FakeTokenizer(*[f" {i}" for i in range(50)])
+    state = model.new_state(1)
+    logits = read_prompts(model, state, [[1, 2, 3]])
+
+    def words():
+        return set("".join(write_text(model, tokenizer, state.fork(1), logits, 60)).split())
+
+    special = {str(i) for i in range(25)}
+    assert special & words()
+    monkeypatch.setattr(tokenizer, "special_ids", frozenset(range(25)))
+    assert words() and not special & words()

@@ -80,3 +80,11 @@ def test_bad_arguments_are_named(model, draft, changes, message):
         write(model, draft, **{"n_word": 3, **changes})
     with pytest.raises(ValueError, match="does not know its next token"):
         write(model, new_draft(model), 3)
+
+
+@pytest.mark.parametrize("n_branch", [1, 3])
+def test_special_tokens_are_not_written(model, draft, monkeypatch, n_branch):
+    special = frozenset(range(0, 50, 2))
+    assert special & set(write(model, draft, 10, n_branch=n_branch)[0])
+    monkeypatch.setattr(TOKENIZER, "special_ids", special)
+    assert not special & set(write(model, draft, 10, n_branch=n_branch)[0])

@@ -115,6 +115,14 @@ def test_tokenizers_hash_changes_with_its_words():
     assert same.hash != other.hash
 
 
+def test_special_tokens_are_those_the_tokenizer_marks():
+    marked = tokenizer()
+    marked.add_special_tokens({"additional_special_tokens": ["<|end|>"]})
+    marked.add_tokens(["plain"])
+    special = HFTokenizer(marked).special_ids
+    assert special == {marked.convert_tokens_to_ids(name) for name in ("<unk>", "<|end|>")}
+
+
 def test_slow_tokenizer_is_an_error():
     slow = SimpleNamespace(is_fast=False)
     with pytest.raises(ValueError, match="tokenizer must be a fast one, got SimpleNamespace"):

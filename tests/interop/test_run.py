@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -16,8 +17,11 @@ from memformer.config import (
     RunConfig,
     StageConfig,
 )
-from memformer.interop.run import is_run, load_run, start_of
+from memformer.data.own import read_texts
+from memformer.interop.run import is_run, load_run, start_of, trained_on
 from memformer.interop.transformers import HFTokenizer, load_llama
+from memformer.model.saved_state import weights_hash
+from memformer.training.predictive import PredictiveModule
 from memformer.training.run import train
 from tests.interop.tiny import VOCAB_SIZE, WORDS, llama, save
 
@@ -82,3 +86,46 @@ def test_new_weights_have_no_start(config):
 def test_missing_start_is_an_error(config, tmp_path):
     with pytest.raises(FileNotFoundError, match="no checkpoint at .*nowhere"):
         start_of(replace(config, start=str(tmp_path / "nowhere")))
+
+
+def test_run_from_a_checkpoint_goes_on_without_it(config, tmp_path, monkeypatch):
+    config = replace(config, checkpoint_every=1)
+    train(config, tmp_path / "whole", start=start_of(config))
+    step = PredictiveModule.training_step
+
+    def failing(module, batch, i):
+        if module.done == 2:
+            raise RuntimeError("the power went out")
+        return step(module, batch, i)
+
+    monkeypatch.setattr(PredictiveModule, "training_step", failing)
+    with pytest.raises(RuntimeError, match="the power went out"):
+        train(config, tmp_path / "cut", start=start_of(config))
+    monkeypatch.undo()
+    shutil.rmtree(tmp_path / "llama")
+    train(config, tmp_path / "cut", resume=True, start=start_of(config, tmp_path / "cut"))
+    models = [load_run(tmp_path / name)[0] for name in ("whole", "cut")]
+    assert weights_hash(models[0]) == weights_hash(models[1])
+
+
+def test_decoder_of_a_run_is_no_run_and_the_way_out_is_named(config, tmp_path):
+    train(config, tmp_path / "run", start=start_of(config))
+    inner = tmp_path / "run" / "model"
+    told = "run/model is only the decoder of a run: name the run that holds it as model/, .*/run$"
+    for refused in (is_run, load_run, lambda path: start_of(replace(config, start=str(path)))):
+        with pytest.raises(ValueError, match=told):
+            refused(inner)
+
+
+def test_run_knows_what_it_was_trained_on(config, tmp_path):
+    train(config, tmp_path / "run", start=start_of(config))
+    (train_book,), (held,) = (read_texts(tmp_path / f"{n}.jsonl") for n in ("train", "held"))
+    edition = replace(train_book, id="edition", text="Another edition.", author="TRAIN")
+    books = [held, train_book, edition]
+    assert trained_on(tmp_path / "run", books) == ["train", "edition"]
+    novels = replace(config.novels, corpora=(str(tmp_path / "held.jsonl"),))
+    second = replace(config, start=str(tmp_path / "run"), validation=(), novels=novels)
+    train(second, tmp_path / "second", start=start_of(second))
+    assert trained_on(tmp_path / "second", books) == ["held", "train", "edition"]
+    shutil.rmtree(tmp_path / "run" / "tokens")
+    assert trained_on(tmp_path / "run", books) is None

@@ -85,6 +85,20 @@ def test_merged_decoder_is_plain_and_computes_the_same():
     assert logits(off).isfinite().all()
 
 
+def test_frozen_weights_stay_frozen_in_the_merged_decoder():
+    model = decoder()
+    add_low_rank(model, LowRankConfig(rank=3, of=("q",)))
+    plain, before = merged(model), model.embedding.weight.clone()
+    free = {name for name, weight in plain.named_parameters() if weight.requires_grad}
+    scales = {f"blocks.{i}.attention.scale" for i in range(2)}
+    assert free == scales | FRACTION | {"blocks.1.attention.gate"}
+    assert plain.embedding.weight is model.embedding.weight
+    optimiser = build_optimiser(plain, OptimiserConfig(learning_rate=0.1))
+    logits(plain).square().mean().backward()
+    optimiser.step()
+    assert torch.equal(model.embedding.weight, before)
+
+
 def test_model_without_changes_is_its_own_merged_one():
     model = decoder()
     assert merged(model) is model

@@ -1,7 +1,9 @@
 """A run: from texts to a decoder; killed and resumed, it gives the same bits."""
 
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import time
 
 import pytest
 import torch
+from rich.console import Console
 
 from memformer.config import override, to_json
 from memformer.data.corpora import texts_named
@@ -23,6 +26,8 @@ from memformer.training.predictive import PredictiveModule, TrainingDiverged
 from memformer.training.run import train
 from memformer.training.table import Table
 from memformer.training.validation import validate
+from tests.test_cli import process as process  # the fixture that keeps verbs within this process
+from tests.test_cli import run as run_verb
 from tests.training.conftest import jsonl, story
 
 
@@ -99,6 +104,51 @@ def test_resume_with_another_config_names_the_difference(config, tmp_path):
         train(override(short, {"optimiser.learning_rate": 0.1}), tmp_path / "run", resume=True)
     with pytest.raises(ValueError, match="holds a run already: resume it"):
         train(short, tmp_path / "run")
+
+
+def test_nothing_to_resume_is_an_error_and_begins_nothing(config, tmp_path):
+    with pytest.raises(ValueError, match=r"mistyped holds no run to resume: name the folder of"):
+        train(config, tmp_path / "mistyped", resume=True)
+    assert not (tmp_path / "mistyped").exists()
+
+
+def test_nothing_to_resume_is_said_before_the_start_is_looked_for(tmp_path):
+    (tmp_path / "experiment.py").write_text(
+        "from memformer.config import DecoderConfig, RunConfig\n"
+        "BASE = RunConfig(start='nowhere.gguf', model=DecoderConfig(vocab_size=300, n_layer=2, "
+        "n_head=2, n_kv_head=1, n_embd=16, head_dim=8, mlp_dim=24, window=8, segment_len=8))\n"
+    )
+    out = tmp_path / "mistyped"
+    done = run_verb("train", tmp_path / "experiment.py", "--out", out, "--resume")
+    assert done.exit_code == 1 and "mistyped holds no run to resume" in done.stderr
+
+
+@pytest.mark.parametrize("content", ['{"config": {', "[]", "{}"])
+def test_damaged_run_json_is_named_with_its_path(config, tmp_path, content):
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(ValueError, match=re.escape(str(tmp_path / "run.json"))):
+        train(config, tmp_path, resume=True)
+
+
+def test_corpora_of_one_name_are_counted_apart(config, texts, tmp_path):
+    tokens = config.step_tokens
+    both = override(config, {
+        "general.n_token": tokens, "general.corpora": (texts[0],), "novels.n_token": tokens,
+        "novels.corpora": (texts[0], texts[0]),
+    })  # fmt: skip
+    train(both, tmp_path / "run")
+    counted = json.loads((tmp_path / "run" / "run.json").read_text())["tokens"]
+    assert [(row["stage"], row["corpus"]) for row in counted] == [
+        ("general", texts[0]), ("novels", texts[0]), ("novels", texts[0]),
+    ]  # fmt: skip
+    assert len({row["n_token"] for row in counted}) == 1
+
+
+def test_run_without_validation_says_nothing_of_it(config, tmp_path):
+    console = Console(file=io.StringIO(), width=100)
+    short = override(config, {"validation": (), "novels.n_token": 3 * config.step_tokens})
+    train(short, tmp_path / "run", console=console)
+    assert "held-out" not in console.file.getvalue()
 
 
 def test_finished_run_resumed_does_nothing(config, tmp_path):
@@ -209,7 +259,8 @@ from pathlib import Path
 from memformer.config import RunConfig, from_json
 from memformer.training.run import train
 config = from_json(RunConfig, json.loads(Path(sys.argv[1]).read_text()))
-train(config, Path(sys.argv[2]), resume=True)
+folder = Path(sys.argv[2])
+train(config, folder, resume=(folder / "run.json").is_file())
 """
 
 
