@@ -2,9 +2,9 @@
 
 SmolLM2-135M (30 layers, 3 key/value heads of 64) reads *Pride and Prejudice* with a window of 256
 tokens and 4 sinks; memory in every layer, or in those named, gives each query 32 older pairs at
-their distance, at most 6,000 tokens. The novel is read once, in segments. After each stretch of
-8,192 tokens the row so far is written, so that a run that is killed still has one; a row is
-replaced by the next run with the same settings.
+their distance; distances count as 6,000 tokens at most. The novel is read once, in segments. After
+each stretch of 8,192 tokens the row so far is written, so that a run that is killed still has one;
+a row is replaced by the next run with the same settings.
 
 Bytes of the pages are compared with 2 · G · D numbers (of int8: and 2 · G scales) and 20 bytes of
 metadata (token, fraction, write) a token and memory layer. Before the timed reading, 2,048 tokens
@@ -198,6 +198,7 @@ def main() -> None:
         smollm2() / SMOLLM2_FILE,
         window=WINDOW,
         n_sink=N_SINK,
+        sink_distance=MAX_DISTANCE,
         segment_len=args.segment,
         memory=memory,
     )

@@ -1,0 +1,147 @@
+"""Where the time goes: a step of training, of reading and of writing, by kind of work.
+
+The peer's shape (`filled.py`), 65,536 pairs held at one memory layer of 8, bfloat16 autocast where
+the processor has it for training and reading (2 lanes of 512 tokens), float32 for writing one
+token. torch's profiler names its own operations; the search is timed around its call. A floor is
+what the linear layers and the search must multiply over the rate of a large product here, and what
+writing must read (weights, packed keys, window) over the rate at which a large array is summed.
+
+    python benchmarks/profile_steps.py benchmarks/results/profile_steps.json
+    PYTHONPATH=../first python benchmarks/profile_steps.py benchmarks/results/profile_steps.json
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from memformer.process import tune_process
+
+tune_process()
+
+import torch
+from filled import filled_state, peer_shaped, segment_of
+from measuring import has_bfloat16, put_row
+from torch.profiler import profile
+from train_step import evaluating, training
+
+from memformer.evaluation.machine import describe
+from memformer.memory import pages
+from memformer.model.decoder import Decoder
+from memformer.training.optimiser import build_optimiser
+
+N_PAIR, N_LANE, N_STEP = 65_536, 2, 3
+KINDS = {
+    "linear layers": ("aten::mm", "aten::addmm"),
+    "other products": ("aten::bmm",),
+    "pairs taken": ("_Taken", "_TakenBackward"),
+    "copies and casts": ("aten::copy_", "aten::cat", "aten::clone", "aten::stack"),
+    "choosing": ("aten::topk", "aten::sort", "aten::gather", "aten::scatter_", "aten::index"),
+}
+"""What an operation of torch counts as; all others are elementwise work and sums."""
+
+
+def profiled(step: Callable[[], object]) -> dict[str, Any]:
+    """Milliseconds a step, by kind; the search apart, and what is not inside torch."""
+    searching = 0.0
+    plain = pages.PagedMemory.search
+
+    def search(*args: Any, **kwargs: Any) -> Any:
+        nonlocal searching
+        started = time.perf_counter()
+        found = plain(*args, **kwargs)
+        searching += time.perf_counter() - started
+        return found
+
+    step()
+    walls = []
+    for _ in range(N_STEP):
+        started = time.perf_counter()
+        step()
+        walls.append(time.perf_counter() - started)
+    pages.PagedMemory.search = search  # type: ignore[method-assign]
+    try:
+        started = time.perf_counter()
+        with profile() as seen:
+            step()
+    finally:
+        pages.PagedMemory.search = plain  # type: ignore[method-assign]
+    kinds = dict.fromkeys((*KINDS, "elementwise and sums"), 0.0)
+    for each in seen.key_averages():
+        own = each.self_cpu_time_total / 1e3
+        kind = next((k for k, names in KINDS.items() if each.key in names), "elementwise and sums")
+        kinds[kind] += own
+    kinds["search"] = 1e3 * searching
+    return {
+        "milliseconds": round(1e3 * min(walls), 1),
+        "kinds": {k: round(v, 1) for k, v in kinds.items()},
+    }
+
+
+def best(work: Callable[[], object], n: int = 5) -> float:
+    """Seconds of the quickest of n."""
+    times = []
+    for _ in range(n):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def rates(dtype: torch.dtype) -> tuple[float, float]:
+    """Multiplications and additions a second of a large product; bytes a second that are read."""
+    a, b = torch.randn(1024, 2048, dtype=dtype), torch.randn(2048, 2048, dtype=dtype)
+    array = torch.zeros(1 << 27)
+    return 2 * 1024 * 2048 * 2048 / best(lambda: a @ b), 4 * array.numel() / best(array.sum)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    out = parser.parse_args().out
+    precision = "bfloat16" if has_bfloat16() else "float32"
+    torch.manual_seed(0)
+    config = peer_shaped()
+    model = Decoder(config)
+    part = segment_of(config, N_LANE, seed=9)
+    state = filled_state(model, N_PAIR, N_LANE)
+    from memformer.config import OptimiserConfig
+
+    optimiser = build_optimiser(model, OptimiserConfig())
+    n_weight = sum(p.numel() for p in model.parameters())
+    n_linear = sum(p.numel() for p in model.blocks.parameters()) + config.vocab_size * config.n_embd
+    n_token = N_LANE * config.segment_len
+    n_search = 2 * N_LANE * config.n_head * config.segment_len * N_PAIR * config.head_dim
+    flops, bytes_ = rates(torch.bfloat16 if precision == "bfloat16" else torch.float32)
+    token = torch.zeros(1, 1, dtype=torch.int64)
+    rows = {
+        "training": profiled(training(model, state, optimiser, part, precision)),
+        "reading": profiled(evaluating(model, state, part, precision)[0]),
+    }
+    one = filled_state(model, N_PAIR, 1)
+
+    @torch.inference_mode()
+    def write() -> None:
+        model(token, one)
+
+    rows["writing"] = profiled(write)
+    rows["training"]["floor"] = round(1e3 * (6 * n_linear * n_token + n_search) / flops, 1)
+    rows["reading"]["floor"] = round(1e3 * (2 * n_linear * n_token + n_search) / flops, 1)
+    window = 2 * 4 * config.n_layer * config.window * config.n_kv_head * config.head_dim
+    read = 4 * n_weight + 2 * N_PAIR * config.n_kv_head * config.head_dim + window
+    rows["writing"]["floor"] = round(1e3 * read / bytes_, 2)
+    for what, row in rows.items():
+        machine = describe()
+        row = {
+            "step": what, "version": machine["commit"][:7], "pairs": N_PAIR, **row,
+            "precision": "float32" if what == "writing" else precision,
+            "gflops": round(flops / 1e9), "gigabytes_a_second": round(bytes_ / 1e9, 1),
+            "machine": machine,
+        }  # fmt: skip
+        print({k: v for k, v in row.items() if k != "machine"}, flush=True)
+        put_row(out, row, ["step", "version"])
+
+
+if __name__ == "__main__":
+    main()
