@@ -28,7 +28,7 @@ from torch import Tensor
 from memformer.evaluation.machine import describe
 from memformer.memory.book import Book
 from memformer.memory.exact import ExactSearch
-from memformer.memory.fused import FusedSearch
+from memformer.memory.fused import PATHS, FusedSearch
 
 N_HEAD, N_QUERY, HEAD_DIM, K, PAGE_LEN = 8, 512, 64, 32, 1024
 APPROXIMATE = {  # factory: its search parameter
@@ -84,13 +84,15 @@ def searches(keys: Tensor, queries: Tensor, *, is_large: bool) -> dict[str, Sear
     index = torch.arange(n)
     for part in torch.split(index, 1 << 14):
         book.append(keys[:, part], keys[:, part], part, part / n, None)
-    fused = FusedSearch(HEAD_DIM)
-    fused.index(book)
     first, last = torch.zeros(N_QUERY, dtype=torch.int64), torch.full((N_QUERY,), n)
-    found: dict[str, Search] = {
-        "fused": lambda: fused.top_k(book, queries, K, first, last).slots,
-        "exact": lambda: ExactSearch().top_k(book, queries, K, first, last).slots,
-    }
+    found: dict[str, Search] = {}
+    fused = FusedSearch(HEAD_DIM)
+    # beside the best instructions of this machine, the next best
+    for name, path in [("fused", None), *[(f"fused {p}", p) for p in PATHS[3 : fused.path]]]:
+        one = FusedSearch(HEAD_DIM, path=path)
+        one.index(book)
+        found[name] = lambda one=one: one.top_k(book, queries, K, first, last).slots
+    found["exact"] = lambda: ExactSearch().top_k(book, queries, K, first, last).slots
     factories = {"Flat": None} if is_large else {"Flat": None, **APPROXIMATE}
     for factory, parameter in factories.items():
         name = factory.replace("{sqrt}", str(1 << (n.bit_length() // 2)))
@@ -141,6 +143,7 @@ def measure(n: int, kind: str, n_round: int) -> dict[str, Any]:
         "k": K,
         "rounds": n_round,
         "threads": torch.get_num_threads(),
+        "path": PATHS[FusedSearch(HEAD_DIM).path],
         "ways": {
             name: {
                 "milliseconds": round(1e3 * statistics.median(each), 1),

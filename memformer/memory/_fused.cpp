@@ -2,9 +2,10 @@
 //
 // Keys are packed as bfloat16, 16 keys to a row of registers. A block of queries walks them once;
 // scores stay in registers and are compared with each query's threshold; the few that pass go to a
-// small buffer, which is cut back when it is full. A score in bfloat16 is off by at most
-// e = RELATIVE_ERROR |q| |k|, so all that lies within 2 e of the k-th best is kept, and scored again
-// from the keys as stored: the pairs returned are the k best, ties to the lower slot.
+// small buffer, which is cut back when it is full. With q', k' the vectors rounded, a score is off
+// by at most e = |q - q'| |k| + |q'| |k - k'|, all of which are known, and what sums in float32 lose.
+// So all that lies within 2 e of the k-th best is kept, and scored again from the keys as stored:
+// the pairs returned are the k best, ties to the lower slot.
 //
 // A C interface on raw pointers: no header of torch or Python is needed.
 //
@@ -46,8 +47,6 @@ constexpr int MOST_QUERIES = 6;  // queries scored together: 6 x 4 sums fill 24 
 constexpr int MOST_AT_ONCE = 32;  // queries scored together in tiles
 constexpr int BISECTIONS = 14;
 constexpr int64_t TILE = 256;    // keys that stay in the first cache while all queries pass
-// two roundings to 8 bits, 2^-9 each, and their product; the rest is for the sums of products
-constexpr float RELATIVE_ERROR = 1.05f / 256;
 
 // How the scores of one step are computed; `best_path` is the largest that the machine has.
 enum Path : int { PORTABLE = 0, AVX2 = 1, AVX512 = 2, AVX512_BF16 = 3, AMX = 4 };
@@ -171,7 +170,7 @@ struct Task {
   Rotary rotary;             // packed keys are turned by their positions, `turned` by the queries'
   const int64_t* positions;  // (M,)
   const float* turned;       // (G, M, D)
-  float largest;             // norm of any key
+  float largest, rounded;    // norms of any key, and of what rounding took from any key
   float* scores;   // (G, M, k)
   int64_t* slots;  // (G, M, k)
 };
@@ -612,16 +611,22 @@ void search_part(const Task& t, Path path, int64_t g, int64_t first, int64_t las
   int64_t lowest = std::numeric_limits<int64_t>::max(), highest = 0;
   for (int64_t m = 0; m < n; ++m) {
     const float* row = (t.rotary.table ? t.turned : t.queries) + (g * t.M + first + m) * t.D;
-    double norm = 0;  // the square of a small float underflows
+    double norm = 0, lost = 0;  // the square of a small float underflows
     for (int64_t d = 0; d < t.D; ++d) {
-      w.q[m * t.D + d] = to_bf16(row[d]);
+      const uint16_t narrow = to_bf16(row[d]);
+      const double gone = static_cast<double>(row[d]) - from_bf16(narrow);
+      w.q[m * t.D + d] = narrow;
       norm += static_cast<double>(row[d]) * row[d];
+      lost += gone * gone;
     }
+    norm = std::sqrt(norm);
+    lost = std::sqrt(lost);
     Query& q = w.queries[m];
     q.start = t.start[first + m];
     q.stop = t.stop[first + m];
     q.threshold = -std::numeric_limits<float>::infinity();
-    const double error = RELATIVE_ERROR * std::sqrt(norm) * t.largest;
+    const double sums = (t.D + 16) * std::pow(2.0, -23) * norm * t.largest;
+    const double error = lost * t.largest + (norm + lost) * t.rounded + sums;
     // products below the least normal float may be flushed to zero
     q.margin = static_cast<float>(2 * (error + t.D * std::numeric_limits<float>::min()));
     q.n = 0;
@@ -797,23 +802,24 @@ void in_threads(int64_t n_thread, int64_t n, const Make& make) {
 extern "C" {
 
 // Raised with every change of what a call below is given or does; fused.py names the one it speaks.
-int memformer_abi() { return 2; }
+int memformer_abi() { return 3; }
 
 // The best path that this machine has, 0 to 4.
 int memformer_best_path() { return best_path(); }
 
 // Keys of one head, n rows of D from `keys` on -> (ceil(n / 16), D / 2, 16, 2) bfloat16, zeros at
-// the end. Turned by cos and sin (n, 2, D / 2) if given. Returns the largest norm of a key.
-float memformer_pack(const void* keys, int is_bf16, int64_t n, int64_t D, const float* turn,
-                     uint16_t* out) {
+// the end. Turned by cos and sin (n, 2, D / 2) if given. To `norms`: the largest norm of a key, and
+// of what rounding took from one.
+void memformer_pack(const void* keys, int is_bf16, int64_t n, int64_t D, const float* turn,
+                    uint16_t* out, float* norms) {
   std::vector<float> key(D);
   const int64_t P = D / 2, n_block = (n + LANES - 1) / LANES;
-  double largest = 0;
+  double largest = 0, rounded = 0;
   for (int64_t block = 0; block < n_block; ++block) {
     uint16_t* to = out + block * P * 2 * LANES;
     for (int j = 0; j < LANES; ++j) {
       const int64_t row = block * LANES + j;
-      double norm = 0;
+      double norm = 0, lost = 0;
       for (int64_t d = 0; d < D; ++d) {
         key[d] = 0;
         if (row < n)
@@ -829,11 +835,18 @@ float memformer_pack(const void* keys, int is_bf16, int64_t n, int64_t D, const 
           key[p + P] = x * angle[p + P] + y * angle[p];
         }
       }
-      for (int64_t d = 0; d < D; ++d) to[((d / 2) * LANES + j) * 2 + d % 2] = to_bf16(key[d]);
+      for (int64_t d = 0; d < D; ++d) {
+        const uint16_t narrow = to_bf16(key[d]);
+        const double gone = static_cast<double>(key[d]) - from_bf16(narrow);
+        to[((d / 2) * LANES + j) * 2 + d % 2] = narrow;
+        lost += gone * gone;
+      }
       largest = std::max(largest, norm);
+      rounded = std::max(rounded, lost);
     }
   }
-  return static_cast<float>(std::sqrt(largest));
+  norms[0] = static_cast<float>(std::sqrt(largest));
+  norms[1] = static_cast<float>(std::sqrt(rounded));
 }
 
 // The k best slots of each query within its bounds, best first, ties to the lower slot; score -inf
@@ -846,14 +859,14 @@ void memformer_search(int path, int n_thread, int64_t G, int64_t M, int64_t D, i
                       const uint16_t* const* packed_keys, int64_t n_slab,
                       const int64_t* slab_first, const int64_t* slab_stride,
                       const void* const* slab_keys, const float* const* slab_scales,
-                      int kind, float largest,
+                      int kind, float largest, float rounded,
                       const float* table, int64_t n_table, int64_t shift,
                       const int64_t* positions, const float* turned, float* scores,
                       int64_t* slots) {
   const Task task{G, M, D, k, queries, start, stop, n_packed, packed_first, packed_n, packed_keys,
                   {n_slab, slab_first, slab_stride, slab_keys, slab_scales,
                    static_cast<Kind>(kind), D},
-                  {table, n_table, shift}, positions, turned, largest, scores, slots};
+                  {table, n_table, shift}, positions, turned, largest, rounded, scores, slots};
   // parts of whole blocks of queries, several a thread, so that none waits long for another
   const int64_t wanted = n_thread > 1 ? (4 * n_thread + G - 1) / G : 1;
   int64_t size = (M + wanted - 1) / wanted;

@@ -24,7 +24,7 @@ from memformer.memory.search import Hits, Search
 
 GROUP_LEN = 1024
 """Pairs packed together, rounded up to whole pages."""
-_ABI = 2  # of the calls, as in _fused.cpp
+_ABI = 3  # of the calls, as in _fused.cpp
 _F32, _I64 = torch.float32, torch.int64
 _KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}  # as in _fused.cpp
 PATHS = ("portable", "avx2", "avx512", "avx512_bf16", "amx")
@@ -36,6 +36,7 @@ class _Packed(NamedTuple):
     n: int
     keys: Tensor  # (G, ceil(n / 16), D / 2, 16, 2) bfloat16
     largest: float  # norm of a key
+    rounded: float  # norm of what rounding took from a key
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class FusedSearch(Search):
             _at(queries, _F32), _at(start, _I64), _at(stop, _I64),
             len(parts), _longs([p.first for p in parts]), _longs([p.n for p in parts]),
             _pointers([p.keys for p in parts]),
-            *slabs, max(p.largest for p in parts),
+            *slabs, max(p.largest for p in parts), max(p.rounded for p in parts),
             *_by_distance(rotary), None if turned is None else _at(turned, _F32),
             _at(scores, _F32), _at(slots, _I64),
         )  # fmt: skip
@@ -198,15 +199,15 @@ class FusedSearch(Search):
         turned_by = (
             None if rotary is None else turns(first + rotary.shift, n, D, rotary.base).contiguous()
         )
-        largest = [
+        norms = torch.empty(G, 2, dtype=_F32, device="cpu")
+        for g in range(G):
             self.library.memformer_pack(
                 _at(keys[g], keys.dtype), int(keys.dtype == torch.bfloat16), n, D,
                 None if turned_by is None else _at(turned_by, _F32),
-                _at(packed[g], torch.bfloat16),
-            )
-            for g in range(G)
-        ]  # fmt: skip
-        return _Packed(first, n, packed, max(largest))
+                _at(packed[g], torch.bfloat16), _at(norms[g], _F32),
+            )  # fmt: skip
+        largest, rounded = norms.amax(0).tolist()
+        return _Packed(first, n, packed, largest, rounded)
 
 
 def can_take(book: Book, dtype: torch.dtype) -> bool:
@@ -273,15 +274,15 @@ def _library() -> Any:
             f"{path} was built from another version of the sources: install the package again"
         )
     long, pointer, integer = ctypes.c_int64, ctypes.c_void_p, ctypes.c_int
-    library.memformer_pack.restype = ctypes.c_float
-    library.memformer_pack.argtypes = [pointer, integer, long, long, pointer, pointer]
+    library.memformer_pack.restype = None
+    library.memformer_pack.argtypes = [pointer, integer, long, long, pointer, pointer, pointer]
     library.memformer_search.restype = None
     library.memformer_search.argtypes = [
         integer, integer, long, long, long, long,
         pointer, pointer, pointer,
         long, pointer, pointer, pointer,
         long, pointer, pointer, pointer, pointer,
-        integer, ctypes.c_float, pointer, long, long, pointer,
+        integer, ctypes.c_float, ctypes.c_float, pointer, long, long, pointer,
         pointer, pointer, pointer,
     ]  # fmt: skip
     library.memformer_take.restype = None
