@@ -38,6 +38,13 @@
 #else
 #define HAS_X86 0
 #endif
+// compilers that know tiles
+#if HAS_X86 && ((defined(__clang__) && __clang_major__ >= 11) || \
+                (!defined(__clang__) && __GNUC__ >= 11))
+#define HAS_TILES 1
+#else
+#define HAS_TILES 0
+#endif
 
 namespace {
 
@@ -360,6 +367,10 @@ __attribute__((target("avx2,fma"))) void step_avx2(const Step& s) {
   }
 }
 
+#endif  // HAS_X86
+
+#if HAS_TILES
+
 // ---- tiles --------------------------------------------------------------------------------------
 
 #define TARGET_AMX \
@@ -440,7 +451,7 @@ TARGET_AMX void step_tiles(const Step& s, int n_query) {
   }
 }
 
-#endif  // HAS_X86
+#endif  // HAS_TILES
 
 using StepOf = void (*)(const Step&);
 
@@ -471,8 +482,10 @@ Path best_path() {
   const bool has_512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
   const bool has_bf16 = has_512 && __builtin_cpu_supports("avx512bf16");
+#if HAS_TILES
   static const bool has_tiles = has_bf16 && may_use_tiles();
   if (has_tiles) return AMX;
+#endif
   if (has_bf16) return AVX512_BF16;
   if (has_512) return AVX512;
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return AVX2;
@@ -597,7 +610,7 @@ TARGET_512 void answer_512(const Task& t, int64_t g, int64_t m, Query& query, in
 void search_part(const Task& t, Path path, int64_t g, int64_t first, int64_t last, Worker& w) {
   const int64_t n = last - first, P = t.D / 2;
   const int64_t origin = t.n_packed ? t.packed_first[0] : 0;
-#if HAS_X86
+#if HAS_TILES
   // tiles are whole: few queries, or other widths, are quicker or only possible without
   const bool has_tiles = path == AMX && P % TILE_PAIRS == 0 && n > MOST_QUERIES;
   const int64_t most = has_tiles ? TILE_QUERIES : MOST_QUERIES;
@@ -637,7 +650,7 @@ void search_part(const Task& t, Path path, int64_t g, int64_t first, int64_t las
     lowest = std::min(lowest, q.start);
     highest = std::max(highest, q.stop);
   }
-#if HAS_X86
+#if HAS_TILES
   if (has_tiles) begin_tiles();
 #endif
   // the newest keys first: they are the likeliest, and a high threshold early saves work
@@ -663,7 +676,7 @@ void search_part(const Task& t, Path path, int64_t g, int64_t first, int64_t las
         Step s{q, keys + tile * P * 2, 0, P, from + tile, from + end, origin, static_cast<int>(t.k),
                queries, is_inside};
         const int n_block_here = static_cast<int>((end - tile + LANES - 1) / LANES);
-#if HAS_X86
+#if HAS_TILES
         if (has_tiles) {
           s.n_block = n_block_here;
           step_tiles(s, n_query);
@@ -680,7 +693,7 @@ void search_part(const Task& t, Path path, int64_t g, int64_t first, int64_t las
       }
     }
   }
-#if HAS_X86
+#if HAS_TILES
   if (has_tiles) end_tiles();
 #endif
   auto* ask = answer;

@@ -97,10 +97,8 @@ class PagedMemory:
                 written then.
         """
         lanes = list(range(self.n_lane)) if lanes is None else list(lanes)
-        if len(set(lanes)) != len(lanes):
+        if len({self._checked_lane(lane, "append") for lane in lanes}) != len(lanes):
             raise ValueError(f"append: lanes must be different, got {lanes}")
-        for lane in lanes:
-            self._checked_lane(lane, "append")
         keys, values = self._to_store(keys), self._to_store(values)
         n = keys.shape[2] if keys.dim() == 4 else 0
         check_shape("append: keys", keys, (len(lanes), self.n_kv_head, n, self.head_dim))
@@ -109,9 +107,7 @@ class PagedMemory:
         if fraction is None:
             fraction = torch.full((len(lanes), n), torch.nan, device=self.device)
         check_shape("append: fraction", fraction, (len(lanes), n))
-        for what, rows in (("append: key", keys), ("append: value", values)):
-            stored = largest_stored(rows) if self.config.dtype == "int8" else rows
-            check_finite(what, stored, lanes, token_index)
+        self._check_finite("append", keys, values, lanes, token_index)
         for row, lane in enumerate(lanes):
             self._check_order(lane, token_index[row])
         for row, lane in enumerate(lanes):
@@ -122,19 +118,22 @@ class PagedMemory:
                 self.backend.index(self.books[lane])
 
     def extended(self, pairs: Sequence[tuple[Tensor, Tensor, Tensor, Tensor]]) -> "PagedMemory":
-        """A memory that also holds pairs which are still to be appended: searched, never indexed,
-        evicting nothing. This one is not changed; without pairs it is returned itself.
+        """This memory, or a view that also finds pairs which are not appended yet.
 
         Args:
             pairs: of each lane keys, values (G, n, D), token_index, fraction (n,); n may differ.
+
+        Raises:
+            ValueError: a key or value is not finite.
         """
         if not any(keys.shape[1] for keys, *_ in pairs):
             return self
         twin = self.select(range(self.n_lane))
-        for book, (keys, values, token_index, fraction) in zip(twin.books, pairs, strict=True):
+        for lane, (keys, values, token_index, fraction) in enumerate(pairs):
             if keys.shape[1]:
                 keys, values = self._to_store(keys), self._to_store(values)
-                book.append(keys, values, token_index, fraction, None)
+                self._check_finite("search", keys[None], values[None], [lane], token_index[None])
+                twin.books[lane].append(keys, values, token_index, fraction, None)
         return twin
 
     def search(
@@ -207,8 +206,7 @@ class PagedMemory:
         return Found(scores, slots, books, self._value_order)
 
     def pairs(self, lane: int, start: int = 0, stop: int | None = None) -> Run:
-        """The pairs held in slots [start, stop) of a lane, in one piece, as they are
-        read: in the pages' dtype, or float32 where that is int8."""
+        """The pairs in slots [start, stop) of a lane, in one piece, as read: float32 of int8."""
         book = self.books[self._checked_lane(lane, "pairs")]
         stop = book.stop if stop is None else stop
         runs = list(book.runs(start, stop)) or [_empty_run(book)]
@@ -334,10 +332,16 @@ class PagedMemory:
         return self.backend.top_k(book, rows, k, *bounds, turned_by)
 
     def _to_store(self, rows: Tensor) -> Tensor:
-        """Without gradient and in the pages' dtype, where they may become infinite; rows for int8
-        are packed as they are written."""
+        """In the pages' dtype, where they may become infinite; int8 is packed when written."""
         rows = rows.detach()
         return rows if self.config.dtype == "int8" else rows.to(DTYPES[self.config.dtype])
+
+    def _check_finite(
+        self, call: str, keys: Tensor, values: Tensor, lanes: Sequence[int], token_index: Tensor
+    ) -> None:
+        for what, rows in (("key", keys), ("value", values)):
+            stored = largest_stored(rows) if self.config.dtype == "int8" else rows
+            check_finite(f"{call}: {what}", stored, lanes, token_index)
 
     def _new_book(self) -> Book:
         dtype = DTYPES[self.config.dtype]

@@ -193,5 +193,7 @@ def _last(x: Tensor, lengths: list[int], R: int, before: int, n_live: list[int])
             row = torch.nn.functional.pad(row, (0, 0, R - row.shape[1], 0))
         row = row[:, row.shape[1] - R :]
         cut = R - n_live[lane]
-        rows.append(torch.cat((row[:, :cut].detach(), row[:, cut:]), dim=1))
+        # an empty part with gradient would give it to the whole
+        live = [row[:, cut:]] if n_live[lane] else []
+        rows.append(torch.cat((row[:, :cut].detach(), *live), dim=1))
     return torch.stack(rows)

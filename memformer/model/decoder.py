@@ -127,7 +127,8 @@ class Decoder(nn.Module):
 
     The module holds no state; the logits do not depend on how a manuscript is cut into segments
     (with pages in float32 and no capacity, and up to ties for the last of the K places).
-    A call needs memory for L·(window + L) logits a head: read long texts in segments.
+    A call keeps masks of L·(window + L) a lane, and where keys of pairs outside the window have
+    gradient as many logits a head: read long texts in segments.
 
     Args:
         config: sizes and kinds; see `DecoderConfig`.

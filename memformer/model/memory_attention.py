@@ -237,8 +237,10 @@ class MemoryAttention(nn.Module):
             q, memory, state.n_read, self.n_sink, config, self.rope_base, stop
         )
         R = state.keys.shape[2]
+        kept, own = (state.keys, state.values), (columns.keys, columns.values)
         has_gradient = torch.is_grad_enabled() and (
-            state.keys.requires_grad or (columns.n_leaving > R and columns.keys.requires_grad)
+            any(x.requires_grad for x in kept)
+            or (columns.n_leaving > R and any(x.requires_grad for x in own))
         )
         # pages have no gradient; values of a shuffled memory are those of other slots
         if columns.n_leaving == 0 or not (has_gradient or memory.is_shuffled):
@@ -249,7 +251,7 @@ class MemoryAttention(nn.Module):
         is_column = slots >= (n_left - self.n_sink).clamp(min=0)
         pairs = state.memory.at(slots.masked_fill(is_column, -1))
         paged = Part(logits.masked_fill(is_column, -torch.inf), pairs)
-        place = (slots + self.n_sink - n_read + R).clamp(min=0)
+        place = (slots + self.n_sink - n_read + R).masked_fill(~is_column, 0)
         live = self._column_logits(q, columns, config).gather(-1, place)
         values = ColumnValues(columns.values, place)
         places = PlacesOf(

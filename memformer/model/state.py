@@ -176,7 +176,8 @@ class DecoderState:
         """A view for the control "another book": these windows with the memories of `other`.
 
         Raises:
-            ValueError: the states have not read equally far, or differ in their config.
+            ValueError: the states have not read equally far, their memories do not reach equally
+                far, or they differ in their config.
         """
         if other.n_read != self.n_read:
             raise ValueError(
@@ -185,6 +186,13 @@ class DecoderState:
             )
         if other.config != self.config:
             raise ValueError("with_memory: the states are of different configs")
+        for mine, theirs in zip(self.layers, other.layers, strict=True):
+            if mine.n_left != theirs.n_left:
+                raise ValueError(
+                    f"with_memory: {mine.n_left} tokens have left this state's window, "
+                    f"{theirs.n_left} the other's: read both in the same segments, with the same "
+                    "grad_segments"
+                )
         pairs = zip(self.layers, other.layers, strict=True)
         layers = [replace(mine, memory=theirs.memory) for mine, theirs in pairs]
         return replace(self, layers=layers, is_view=True)

@@ -25,7 +25,8 @@ def window_part(q: Tensor, k: Tensor, v: Tensor, visible: Tensor, window: int) -
     """The window's pairs as one pair of each query's own.
 
     Equal, in a softmax with any other parts, to `Part(logits_of(q, k).masked_fill(~visible,
-    -torch.inf), v)`. Under autocast the products are in its dtype, as there.
+    -torch.inf), v)`. Under autocast the products are in its dtype, as there. Gradients cannot be
+    differentiated again.
 
     Args:
         q: (B, H, L, D), with position; inner products are logits.
