@@ -39,6 +39,7 @@ bench: $(READY) $(PEERS)
 	$(BIN)/python benchmarks/search.py $(RESULTS)/search.json
 	$(BIN)/python benchmarks/search.py $(RESULTS)/search.json --pairs 16384 --keys novel
 	$(BIN)/python benchmarks/train_step.py $(RESULTS)/train_step.json
+	$(BIN)/python benchmarks/profile_steps.py $(RESULTS)/profile_steps.json
 	$(BIN)/python benchmarks/peers/memorizing.py $(RESULTS)/memorizing.json
 	$(BIN)/python benchmarks/decode.py $(RESULTS)/decode.json
 	$(BIN)/python benchmarks/decode.py $(RESULTS)/decode.json --kv-heads 1

@@ -89,14 +89,15 @@ def filled_state(model: Decoder, n_pair: int, n_lane: int) -> DecoderState:
     return state
 
 
-def fill(memory: PagedMemory, written: list[Run], n_pair: int, seed: int) -> None:
-    """Append n_pair pairs to each lane: what was written there, drawn again, with noise on keys."""
+def fill(memory: PagedMemory, written: list[Run], n_pair: int, seed: int, first: int = 0) -> None:
+    """Append n_pair pairs to each lane, of tokens from `first` on: what was written there, drawn
+    again, with noise on keys."""
     draw = torch.Generator().manual_seed(seed)
     for lane, run in enumerate(written):
         for token in torch.arange(n_pair).split(_AT_ONCE):
             which = torch.randint(run.keys.shape[1], token.shape, generator=draw)
             keys = with_noise(run.keys[:, which].float(), draw)
-            index = token[None]
+            index = first + token[None]
             memory.append(keys[None], run.values[None, :, which], token_index=index, lanes=[lane])
 
 

@@ -7,7 +7,8 @@ what the linear layers and the search must multiply over the rate of a large pro
 writing must read (weights, packed keys, window) over the rate at which a large array is summed.
 
     python benchmarks/profile_steps.py benchmarks/results/profile_steps.json
-    PYTHONPATH=../first python benchmarks/profile_steps.py benchmarks/results/profile_steps.json
+    PYTHONPATH=../first python benchmarks/profile_steps.py benchmarks/results/profile_steps.json \\
+        --version before     # of a checkout without the compiled search
 """
 
 import argparse
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from memformer.process import tune_process
 
@@ -24,12 +26,14 @@ import torch
 from filled import filled_state, peer_shaped, segment_of
 from measuring import has_bfloat16, put_row
 from torch.profiler import profile
-from train_step import evaluating, training
+from train_step import RATE, evaluating, training
 
+from memformer.config import DecoderConfig
 from memformer.evaluation.machine import describe
-from memformer.memory import pages
+from memformer.memory.pages import PagedMemory
 from memformer.model.decoder import Decoder
 from memformer.training.optimiser import build_optimiser
+from memformer.training.step import Precision
 
 N_PAIR, N_LANE, N_STEP = 65_536, 2, 3
 KINDS = {
@@ -45,7 +49,7 @@ KINDS = {
 def profiled(step: Callable[[], object]) -> dict[str, Any]:
     """Milliseconds a step, by kind; the search apart, and what is not inside torch."""
     searching = 0.0
-    plain = pages.PagedMemory.search
+    plain = PagedMemory.search
 
     def search(*args: Any, **kwargs: Any) -> Any:
         nonlocal searching
@@ -60,13 +64,8 @@ def profiled(step: Callable[[], object]) -> dict[str, Any]:
         started = time.perf_counter()
         step()
         walls.append(time.perf_counter() - started)
-    pages.PagedMemory.search = search  # type: ignore[method-assign]
-    try:
-        started = time.perf_counter()
-        with profile() as seen:
-            step()
-    finally:
-        pages.PagedMemory.search = plain  # type: ignore[method-assign]
+    with patch.object(PagedMemory, "search", search), profile() as seen:
+        step()
     kinds = dict.fromkeys((*KINDS, "elementwise and sums"), 0.0)
     for each in seen.key_averages():
         own = each.self_cpu_time_total / 1e3
@@ -96,51 +95,64 @@ def rates(dtype: torch.dtype) -> tuple[float, float]:
     return 2 * 1024 * 2048 * 2048 / best(lambda: a @ b), 4 * array.numel() / best(array.sum)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=Path)
-    out = parser.parse_args().out
-    precision = "bfloat16" if has_bfloat16() else "float32"
+def measure(config: DecoderConfig, n_pair: int) -> list[dict[str, Any]]:
+    """A row a kind of step."""
+    precision: Precision = "bfloat16" if has_bfloat16() else "float32"
     torch.manual_seed(0)
-    config = peer_shaped()
     model = Decoder(config)
-    part = segment_of(config, N_LANE, seed=9)
-    state = filled_state(model, N_PAIR, N_LANE)
-    from memformer.config import OptimiserConfig
-
-    optimiser = build_optimiser(model, OptimiserConfig())
-    n_weight = sum(p.numel() for p in model.parameters())
-    n_linear = sum(p.numel() for p in model.blocks.parameters()) + config.vocab_size * config.n_embd
-    n_token = N_LANE * config.segment_len
-    n_search = 2 * N_LANE * config.n_head * config.segment_len * N_PAIR * config.head_dim
-    flops, bytes_ = rates(torch.bfloat16 if precision == "bfloat16" else torch.float32)
-    token = torch.zeros(1, 1, dtype=torch.int64)
-    rows = {
-        "training": profiled(training(model, state, optimiser, part, precision)),
-        "reading": profiled(evaluating(model, state, part, precision)[0]),
-    }
-    one = filled_state(model, N_PAIR, 1)
+    part, token = segment_of(config, N_LANE, seed=9), torch.zeros(1, 1, dtype=torch.int64)
+    state, one = filled_state(model, n_pair, N_LANE), filled_state(model, n_pair, 1)
 
     @torch.inference_mode()
     def write() -> None:
         model(token, one)
 
-    rows["writing"] = profiled(write)
-    rows["training"]["floor"] = round(1e3 * (6 * n_linear * n_token + n_search) / flops, 1)
-    rows["reading"]["floor"] = round(1e3 * (2 * n_linear * n_token + n_search) / flops, 1)
+    optimiser = build_optimiser(model, RATE)
+    found = {
+        "training": profiled(training(model, state, optimiser, part, precision)),
+        "reading": profiled(evaluating(model, state, part, precision)[0]),
+        "writing": profiled(write),
+    }
+    n_weight = sum(p.numel() for p in model.parameters())
+    n_linear = sum(p.numel() for p in model.blocks.parameters()) + config.vocab_size * config.n_embd
+    n_token = N_LANE * config.segment_len
+    n_search = 2 * N_LANE * config.n_head * config.segment_len * n_pair * config.head_dim
+    flops, bytes_ = rates(torch.bfloat16 if precision == "bfloat16" else torch.float32)
     window = 2 * 4 * config.n_layer * config.window * config.n_kv_head * config.head_dim
-    read = 4 * n_weight + 2 * N_PAIR * config.n_kv_head * config.head_dim + window
-    rows["writing"]["floor"] = round(1e3 * read / bytes_, 2)
-    for what, row in rows.items():
-        machine = describe()
-        row = {
-            "step": what, "version": machine["commit"][:7], "pairs": N_PAIR, **row,
+    read = 4 * n_weight + 2 * n_pair * config.n_kv_head * config.head_dim + window
+    floors = {
+        "training": (6 * n_linear * n_token + n_search) / flops,
+        "reading": (2 * n_linear * n_token + n_search) / flops,
+        "writing": read / bytes_,
+    }
+    machine = describe()
+    return [
+        {
+            "step": what,
+            "pairs": n_pair,
+            **found[what],
+            "floor": round(1e3 * floors[what], 1),
             "precision": "float32" if what == "writing" else precision,
-            "gflops": round(flops / 1e9), "gigabytes_a_second": round(bytes_ / 1e9, 1),
+            "gflops": round(flops / 1e9),
+            "gigabytes_a_second": round(bytes_ / 1e9, 1),
+            "threads": torch.get_num_threads(),
             "machine": machine,
-        }  # fmt: skip
+        }
+        for what in floors
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--version", default="now", help="what the rows are called")
+    args = parser.parse_args()
+    for row in measure(peer_shaped(), N_PAIR):
+        row = {"version": args.version, **row}
         print({k: v for k, v in row.items() if k != "machine"}, flush=True)
-        put_row(out, row, ["step", "version"])
+        put_row(args.out, row, ["step", "version"])
 
 
 if __name__ == "__main__":

@@ -78,6 +78,26 @@ def memorizing(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
+def versions(rows: Sequence[Row]) -> list[str]:
+    """Reading at a depth, before and now."""
+    lines = _head("tokens read", "256 tokens, now", "before", "before / now", "commit before")
+    for row in sorted(rows, key=lambda r: r["depth"]):
+        times = _ms(row["milliseconds"]), _ms(row["before"]), _ratio(row["before_times_ours"])
+        lines.append(_line(_n(row["depth"]), *times, _commit(row["commit_before"])))
+    return lines
+
+
+def profile_steps(rows: Sequence[Row]) -> list[str]:
+    """Kinds of work, in milliseconds under the profiler."""
+    kinds = list(rows[0]["kinds"])
+    lines = _head("step", "version", "precision", "a step", "floor", *kinds)
+    for row in sorted(rows, key=lambda r: (r["step"], r["version"] != "before")):
+        each = (f"{row['kinds'][kind]:,.0f}" for kind in kinds)
+        times = f"{row['milliseconds']:,.0f} ms", f"{row['floor']:,.0f} ms"
+        lines.append(_line(row["step"], row["version"], row["precision"], *times, *each))
+    return lines
+
+
 def decode(rows: Sequence[Row]) -> list[str]:
     """Tokens written one by one."""
     lines = _head(
@@ -164,6 +184,19 @@ TABLES: dict[str, tuple[str, str, Callable[[Sequence[Row]], list[str]]]] = {
         "30 million weights, one memory layer of 8, 2 lanes of 512 tokens. Reading: a segment and "
         "its loss.",
         train_step,
+    ),
+    "profile_steps": (
+        "Where the time goes",
+        "The model above with 65,536 pairs, and one token written by it. Kinds are milliseconds "
+        "under the profiler, which slows the step; the floor is what must be multiplied (or, in "
+        "writing, read) at the rates measured beside it. `before` has no compiled search and no "
+        "blocks of the window.",
+        profile_steps,
+    ),
+    "versions": (
+        "Reading far into a novel, before and now",
+        "SmolLM2-135M, memory in every layer, bfloat16 pages, a segment of 256 tokens.",
+        versions,
     ),
     "memorizing": (
         "Against memorizing-transformers-pytorch 0.4.1",

@@ -12,7 +12,6 @@ both give the same mean of the largest logits, to 1e-2.
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -24,6 +23,8 @@ from memformer.process import tune_process
 tune_process()
 
 import torch
+from filled import fill
+from measuring import milliseconds, put_row, ratio
 
 WINDOW, N_SINK, MAX_DISTANCE, K = 256, 4, 6000, 32
 DEPTHS = (4096, 16_384, 65_536, 131_072)
@@ -71,7 +72,7 @@ def work() -> None:
         with torch.inference_mode():
             if command == "fill":
                 state = model.new_state(1)
-                fill(model, state, ids, int(arguments[0]))
+                go_on(model, state, ids, int(arguments[0]))
                 answer = [0.0]
             else:
                 started = time.perf_counter()
@@ -80,21 +81,14 @@ def work() -> None:
         print("answer", *answer, flush=True)
 
 
-def fill(model: Any, state: Any, ids: torch.Tensor, n_token: int) -> None:
+def go_on(model: Any, state: Any, ids: torch.Tensor, n_token: int) -> None:
     """Read some tokens, then give every layer the pairs of n_token of them."""
     for part in ids[:, : 4 * WINDOW].split(WINDOW, dim=1):
         state.advance(model(part, state))
     for layer in state.layers:
-        draw = torch.Generator().manual_seed(0)
-        run = layer.memory.pairs(0)
-        n = n_token - layer.n_read[0]
-        for index in (layer.n_read[0] - WINDOW + 1 + torch.arange(n)).split(1 << 14):
-            which = torch.randint(run.keys.shape[1], index.shape, generator=draw)
-            keys = run.keys[:, which].float()
-            noise = torch.randn(keys.shape, generator=draw) * keys.shape[-1] ** -0.5
-            keys = keys + 0.3 * keys.norm(dim=-1, keepdim=True) * noise
-            values = run.values[None, :, which].float()
-            layer.memory.append(keys[None], values, token_index=index[None], lanes=[0])
+        n_more = n_token - layer.n_read[0]
+        first = layer.n_read[0] - WINDOW + 1  # the token that left the window last, and one
+        fill(layer.memory, [layer.memory.pairs(0)], n_more, seed=0, first=first)
         layer.n_read = [n_token]
 
 
@@ -108,13 +102,12 @@ def measure(ours: Version, theirs: Version, depth: int, n_round: int) -> dict[st
         raise AssertionError(f"mean largest logits differ at {depth}: {logits}")
     times = [(ours.ask("read")[0], theirs.ask("read")[0]) for _ in range(n_round)]
     mine, other = zip(*times, strict=True)
-    rounds = [b / a for a, b in times]
     return {
         "depth": depth,
-        "tokens_a_second": round(WINDOW / statistics.median(mine), 1),
-        "tokens_a_second_before": round(WINDOW / statistics.median(other), 1),
-        "ratio": round(statistics.median(rounds), 2),
-        "ratio_from_to": [round(min(rounds), 2), round(max(rounds), 2)],
+        "milliseconds": milliseconds(mine),
+        "before": milliseconds(other),
+        "before_times_ours": ratio(other, mine),
+        "tokens": WINDOW,
     }
 
 
@@ -125,8 +118,6 @@ def main() -> None:
     parser.add_argument("--depths", type=int, nargs="+", default=DEPTHS)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
-    from measuring import put_row
-
     from memformer.evaluation.machine import describe
 
     commit = subprocess.run(
@@ -135,9 +126,9 @@ def main() -> None:
     ours, theirs = Version(Path(__file__).parents[1]), Version(args.other.resolve())
     for depth in args.depths:
         row = measure(ours, theirs, depth, args.rounds)
-        row |= {"before": commit, "layers": "all", "dtype": "bfloat16", "segment": WINDOW}
+        row |= {"commit_before": commit, "rounds": args.rounds}
         print(row, flush=True)
-        put_row(args.out, {**row, "machine": describe()}, ["depth", "before"])
+        put_row(args.out, {**row, "machine": describe()}, ["depth", "commit_before"])
 
 
 if __name__ == "__main__":

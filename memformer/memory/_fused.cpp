@@ -3,9 +3,9 @@
 // Keys are packed as bfloat16, 16 keys to a row of registers. A block of queries walks them once;
 // scores stay in registers and are compared with each query's threshold; the few that pass go to a
 // small buffer, which is cut back when it is full. With q', k' the vectors rounded, a score is off
-// by at most e = |q - q'| |k| + |q'| |k - k'|, all of which are known, and what sums in float32 lose.
-// So all that lies within 2 e of the k-th best is kept, and scored again from the keys as stored:
-// the pairs returned are the k best, ties to the lower slot.
+// by at most e = |q - q'| |k| + |q'| |k - k'|, which are known, and what sums in float32 lose. So
+// all that lies within 2 e of the k-th best is kept, and scored again from the keys as stored: the
+// pairs returned are the k best, ties to the lower slot.
 //
 // A C interface on raw pointers: no header of torch or Python is needed.
 //
@@ -51,7 +51,7 @@ namespace {
 constexpr int LANES = 16;        // keys in a packed block
 constexpr int BLOCKS = 4;        // packed blocks scored together
 constexpr int MOST_QUERIES = 6;  // queries scored together: 6 x 4 sums fill 24 of 32 registers
-constexpr int MOST_AT_ONCE = 32;  // queries scored together in tiles
+constexpr int TILE_QUERIES = 32;  // queries scored together in tiles: two tiles of 16
 constexpr int BISECTIONS = 14;
 constexpr int64_t TILE = 256;    // keys that stay in the first cache while all queries pass
 
@@ -100,7 +100,7 @@ inline float scale_of(const Slabs& t, int64_t slab, int64_t at) {
 }
 
 // Rotary positions (arXiv:2104.09864): channel p turns with channel p + D / 2. A table has cos and
-// sin of each of D / 2 angles by distance, (distances, 2, D / 2); the last row serves all beyond it.
+// sin of each of D / 2 angles by distance, (distances, 2, D / 2); the last row serves all beyond.
 struct Rotary {
   const float* table;  // none: keys are compared as stored
   int64_t n, shift;    // rows; the key of a slot stands at position slot + shift
@@ -361,7 +361,8 @@ __attribute__((target("avx2,fma"))) void step_avx2(const Step& s) {
       for (; pass; pass &= pass - 1) {
         const int j = __builtin_ctz(pass);
         const int64_t slot = s.slot + half * 8 + j;
-        if (slot >= q.start && slot < std::min(q.stop, s.limit)) keep(q, row[j], slot, s.origin, s.k);
+        if (slot >= q.start && slot < std::min(q.stop, s.limit))
+          keep(q, row[j], slot, s.origin, s.k);
       }
     }
   }
@@ -375,8 +376,7 @@ __attribute__((target("avx2,fma"))) void step_avx2(const Step& s) {
 
 #define TARGET_AMX \
   __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,amx-tile,amx-bf16")))
-constexpr int TILE_QUERIES = MOST_AT_ONCE;  // two tiles of queries by two of keys: four of sums
-constexpr int TILE_PAIRS = 16;    // channels of a tile, in pairs
+constexpr int TILE_PAIRS = 16;  // channels of a tile, in pairs
 
 // The kernel lets a process use tiles when it asks once.
 bool may_use_tiles() {
@@ -663,12 +663,13 @@ void search_part(const Task& t, Path path, int64_t g, int64_t first, int64_t las
       if (from + end <= lowest || from + tile >= highest) continue;
       for (int64_t m = 0; m < n; m += most) {
         const int n_query = static_cast<int>(std::min<int64_t>(most, n - m));
-        Query* queries[MOST_AT_ONCE];
-        bool is_inside[MOST_AT_ONCE], is_seen = false;
+        Query* queries[TILE_QUERIES];
+        bool is_inside[TILE_QUERIES], is_seen = false;
         for (int i = 0; i < n_query; ++i) {
           Query& q = w.queries[m + i];
           queries[i] = &q;
-          is_inside[i] = q.start <= from + tile && from + end <= q.stop && (end - tile) % LANES == 0;
+          is_inside[i] =
+              q.start <= from + tile && from + end <= q.stop && (end - tile) % LANES == 0;
           is_seen |= q.start < from + end && from + tile < q.stop;
         }
         if (!is_seen) continue;
@@ -897,13 +898,16 @@ void memformer_search(int path, int n_thread, int64_t G, int64_t M, int64_t D, i
 
 // Rows of slabs taken by slot. is_sum 0: a (G, M, D) -> inner products (G, M, k), 0 where the slot
 // is -1. is_sum 1: a (G, M, k) -> weighted sums (G, M, D). With a table of turns a is turned by the
-// distance from its position to the slot's, or the row is turned back: each is the other's gradient.
+// distance from its position to the slot's, or the row is turned back: each is the other's
+// gradient.
 void memformer_take(int path, int n_thread, int is_sum, int64_t G, int64_t M, int64_t D, int64_t k,
                     const float* a, const int64_t* slots, int64_t n_slab,
                     const int64_t* slab_first, const int64_t* slab_stride,
                     const void* const* slab_rows, const float* const* slab_scales, int kind,
-                    const float* table, int64_t n_table, int64_t shift, const int64_t* positions, float* out) {
-  const Rows rows{{n_slab, slab_first, slab_stride, slab_rows, slab_scales, static_cast<Kind>(kind), D},
+                    const float* table, int64_t n_table, int64_t shift, const int64_t* positions,
+                    float* out) {
+  const Rows rows{{n_slab, slab_first, slab_stride, slab_rows, slab_scales,
+                   static_cast<Kind>(kind), D},
                   M, k, is_sum != 0, a, slots, {table, n_table, shift}, positions, out};
   const int64_t n = G * M, size = std::max<int64_t>(64, n / (4 * n_thread) + 1);
   in_threads(n_thread, (n + size - 1) / size, [&] {

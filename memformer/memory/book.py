@@ -161,7 +161,7 @@ class Book:
 
         Args:
             n_write: writes so far.
-            `Run.columns` of each in turn; the last may be open.
+            pages: `Run.columns` of each in turn; the last may be open.
             layout: bound in this way, pages are scanned in the same products as before they were
                 saved, so that going on gives the same bits.
             in_place: keep the tensors of sealed pages, each a slab, instead of copies.

@@ -69,7 +69,7 @@ def write_pages(folder: Path, memory: PagedMemory) -> dict[str, Any]:
 def read_pages(
     folder: Path, entry: dict[str, Any], device: torch.device | str = "cpu", *, mmap: bool = False
 ) -> PagedMemory:
-    """The memory that `write_pages` wrote; lanes that shared pages share them again.
+    """The memory that `write_pages` wrote; lanes that shared slabs share them again.
 
     Args:
         folder: where the files are.

@@ -92,8 +92,7 @@ def build_search(config: MemoryConfig, head_dim: int, device: torch.device) -> S
     """The backend that `config.search` names.
 
     Raises:
-        ValueError: the compiled part is missing or does not read such pages, or FAISS cannot build
-            an index of that name.
+        ValueError: the compiled part is missing, or FAISS cannot build an index of that name.
     """
     from memformer.memory.exact import ExactSearch
     from memformer.memory.fused import FusedSearch, is_built

@@ -10,26 +10,19 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors.torch import load_file
+from safetensors.torch import save as bytes_from_tensors
 from torch import Tensor
 
 VERSION = 2
 """Of the manifest's form; a newer one than this is refused."""
 MANIFEST = "manifest.json"
-_DTYPES = {
-    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
-    torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8",
-    torch.uint8: "U8", torch.bool: "BOOL",
-}  # fmt: skip
-"""safetensors' names."""
-_ALIGNED = 64
-"""Bytes to whose multiple a file's first tensor is set: mapped, it lies as torch would put it."""
 _FILE = re.compile(r"[0-9a-f]{64}\.safetensors")
 _TEMPORARY = re.compile(r"\.unfinished-.*")
 
@@ -49,16 +42,17 @@ def write_tensors(folder: Path, tensors: dict[str, Tensor]) -> str:
         The file's name within `folder`, for a manifest and for `read_tensors`.
 
     Raises:
-        TypeError: a dtype that safetensors files do not hold, or not here.
         SaveFailed: the disk is full or cannot be written.
     """
-    parts = _parts(tensors)
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    name = f"{digest.hexdigest()}.safetensors"
-    if not _is_there(folder / name, sum(map(len, parts))):
-        _write(folder, name, parts)
+    # clones: safetensors refuses tensors that share memory, and slices are written densely
+    dense = {
+        name: t.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, t in tensors.items()
+    }
+    data = bytes_from_tensors(dense)
+    name = f"{hashlib.sha256(data).hexdigest()}.safetensors"
+    if not _is_there(folder / name, len(data)):
+        _write(folder, name, data)
     return name
 
 
@@ -98,8 +92,8 @@ def map_tensors(folder: Path, name: str) -> dict[str, Tensor]:
             f"({path.stat().st_size} bytes); restore the file from a copy of the folder"
         )
     # tensors made in inference mode could never be read by a training step
-    with torch.inference_mode(False), safe_open(path, framework="pt") as mapped:
-        return {key: mapped.get_tensor(key) for key in mapped.keys()}  # noqa: SIM118
+    with torch.inference_mode(False):
+        return load_file(path)
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
@@ -124,7 +118,7 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     content = json.loads(json.dumps(manifest, allow_nan=False)) | {"version": VERSION}
     content["sha256"] = _digest(content)
     _sync_folder(folder)  # the files' names are on disk before the manifest relies on them
-    _write(folder, MANIFEST, [json.dumps(content, indent=1).encode()])
+    _write(folder, MANIFEST, json.dumps(content, indent=1).encode())
     _sync_folder(folder)
 
 
@@ -203,37 +197,13 @@ def _kind_of(path: Path) -> str | None:
     return content.get("kind") if isinstance(content, dict) else None
 
 
-def _parts(tensors: dict[str, Tensor]) -> list[bytes | memoryview]:
-    """A safetensors file in pieces: its header, and each tensor's own bytes, without a copy where
-    the tensor is dense."""
-    header, parts, end = {}, [], 0
-    # the largest elements first, so that all are aligned to their size
-    for name, tensor in sorted(
-        tensors.items(), key=lambda each: (-each[1].element_size(), each[0])
-    ):
-        if tensor.dtype not in _DTYPES:
-            raise TypeError(f"save: {name} has dtype {tensor.dtype}, which is not saved")
-        bits = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
-        begin, end = end, end + len(bits)
-        header[name] = {
-            "dtype": _DTYPES[tensor.dtype],
-            "shape": list(tensor.shape),
-            "data_offsets": [begin, end],
-        }
-        parts.append(bits.numpy().data)
-    text = json.dumps(header).encode()
-    text += b" " * (-(8 + len(text)) % _ALIGNED)
-    return [len(text).to_bytes(8, "little") + text, *parts]
-
-
-def _write(folder: Path, name: str, parts: Sequence[bytes | memoryview]) -> None:
+def _write(folder: Path, name: str, data: bytes) -> None:
     temporary = folder / f".unfinished-{os.getpid()}-{name}"
-    with _named_failure(folder, f"writing {name} ({sum(map(len, parts))} bytes)"):
+    with _named_failure(folder, f"writing {name} ({len(data)} bytes)"):
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with open(temporary, "wb") as file:
-                for part in parts:
-                    file.write(part)
+                file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, folder / name)

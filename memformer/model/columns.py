@@ -14,7 +14,7 @@ from memformer.model.attention_state import AttentionState
 
 
 class Columns(NamedTuple):
-    """Keys and values without position; masks are True where a query sees a column."""
+    """Keys and values without position."""
 
     keys: Tensor
     """(B, G, C, D)"""
@@ -25,9 +25,7 @@ class Columns(NamedTuple):
     token_index: Tensor
     """(B, C)"""
     local: Tensor
-    """(B, 1, L, C): in the query's window."""
-    older: Tensor
-    """(B, 1, L, C): outside it, and no sink: candidates, like the pairs in memory."""
+    """(B, 1, L, C): True in the query's window."""
     n_leaving: int
     """Columns, the oldest, that are outside the window of some query."""
 
@@ -51,7 +49,7 @@ class ColumnValues(NamedTuple):
     """(B, H, L, k) int64 in [0, C)."""
 
     def weighted_sum(self, weights: Tensor) -> Tensor:
-        """(B, H, L, k) -> (B, H, L, D) in the same dtype: one product with a matrix of mostly
+        """(B, H, L, k) -> (B, H, L, D) in the values' dtype: one product with a matrix of mostly
         zeros, whose gradients are products too."""
         weights = weights.type_as(self.values)
         spread = weights.new_zeros(*weights.shape[:3], self.values.shape[2])
@@ -60,9 +58,7 @@ class ColumnValues(NamedTuple):
         return rearrange(grouped @ self.values, "b g (r l) d -> b (g r) l d", l=weights.shape[2])
 
 
-def columns_of(
-    k: Tensor, v: Tensor, fraction: Tensor, state: AttentionState, n_sink: int
-) -> Columns:
+def columns_of(k: Tensor, v: Tensor, fraction: Tensor, state: AttentionState) -> Columns:
     """The columns of a segment's keys and values (B, G, L, D) and fractions (B, L)."""
     L, R, window = k.shape[2], state.keys.shape[2], state.window
     column = torch.arange(R + L, device=k.device)
@@ -71,16 +67,22 @@ def columns_of(
     n_held = torch.tensor(state.n_held, device=k.device)[:, None]
     token = n_read - R + column  # (B, C)
     held = (column >= R - n_held)[:, None, None]  # (B, 1, 1, C)
-    is_sink = (token < n_sink)[:, None, None]
     return Columns(
         torch.cat((state.keys, k), dim=2),
         torch.cat((state.values, v), dim=2),
         torch.cat((state.fraction, fraction), dim=1),
         token,
         held & (distance >= 0) & (distance < window),
-        held & (distance >= window) & ~is_sink,
         max(0, R + L - window),
     )
+
+
+def is_older(columns: Columns, state: AttentionState, n_sink: int) -> Tensor:
+    """(B, 1, L, C): True outside the query's window and of no sink, as the pairs in memory are."""
+    token = columns.token_index
+    distance = token[:, -columns.local.shape[2] :, None] - token[:, None]  # (B, L, C)
+    first = torch.tensor([max(n_sink, left) for left in state.n_left], device=token.device)
+    return ((distance >= state.window) & (token >= first[:, None])[:, None])[:, None]
 
 
 def first_slot_in_window(columns: Columns, state: AttentionState, n_sink: int) -> Tensor:

@@ -32,7 +32,7 @@ class DecoderOut(NamedTuple):
     """(B, L, n_embd) inputs of each convolution; an empty list without one."""
     n_read: list[int]
     """Where the state stood that was read."""
-    moment: str
+    moment: object
     """Of the state that was read."""
 
 

@@ -22,6 +22,7 @@ from memformer.model.columns import (
     ColumnValues,
     columns_of,
     first_slot_in_window,
+    is_older,
     with_leaving,
 )
 from memformer.model.local_attention import Part, attend, logits_of, rotary_logits
@@ -142,7 +143,7 @@ class MemoryAttention(nn.Module):
         q, k, v = self._project(x)
         if fraction is None:
             fraction = torch.full(x.shape[:2], torch.nan, device=x.device)
-        columns = columns_of(k, v, fraction, state, self.n_sink)
+        columns = columns_of(k, v, fraction, state)
         local = [self._window_part(q, fraction, columns)]
         if self.n_sink:
             local.append(self._sink_part(q, columns, state))
@@ -187,7 +188,7 @@ class MemoryAttention(nn.Module):
         q_at, k_at = torch.arange(q.shape[2], device=q.device)[None], token - n_read
         place = (k_at + state.keys.shape[2]).clamp(0, columns.keys.shape[2] - 1)  # among columns
         keys, values = (
-            torch.where(has_left[:, None, :, None], apart, _taken(among, place))
+            torch.where(has_left[:, None, :, None], apart, _columns_at(among, place))
             for apart, among in (
                 (state.sink_keys, columns.keys),
                 (state.sink_values, columns.values),
@@ -211,7 +212,7 @@ class MemoryAttention(nn.Module):
         if config.n_retrieved >= n_candidate:
             every = select_all(q, state.memory, state.n_read, config, self.rope_base)
             logits = self._column_logits(q, columns, config)
-            logits = logits.masked_fill(~columns.older, -torch.inf)
+            logits = logits.masked_fill(~is_older(columns, state, self.n_sink), -torch.inf)
             places = PlacesOf(columns.token_index[:, None, None], columns.fraction[:, None, None])
             found = [every, Selected(Part(logits, columns.values), places)]
         else:
@@ -310,6 +311,6 @@ def _rows(x: Tensor, place: Tensor) -> Tensor:
     return x.gather(1, place.flatten(1)).view(place.shape)
 
 
-def _taken(x: Tensor, place: Tensor) -> Tensor:
+def _columns_at(x: Tensor, place: Tensor) -> Tensor:
     """Columns of x (B, G, C, D) at place (B, n)."""
     return x.gather(2, place[:, None, :, None].expand(-1, x.shape[1], -1, x.shape[3]))

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import torch
 from torch import Tensor
@@ -18,10 +17,6 @@ from memformer.model.attention_state import AttentionState
 
 if TYPE_CHECKING:
     from memformer.model.decoder import Decoder, DecoderOut
-
-
-def _new_moment() -> str:
-    return uuid4().hex
 
 
 @dataclass
@@ -39,7 +34,7 @@ class DecoderState:
     """In training: lanes whose fraction is hidden, drawn anew for each manuscript."""
     is_view: bool = False
     """A view shares another state's memories: it can be read, not advanced."""
-    moment: str = field(default_factory=_new_moment)
+    moment: object = field(default_factory=object)
     """Another after each `advance` and `reset`. A fork in one and a view have that of their state,
     and so what was read from one of these may be remembered by another."""
 
@@ -77,12 +72,12 @@ class DecoderState:
                 f"advance: out was read at tokens {out.n_read}, the state stands at "
                 f"{self.n_read}: read the segment again"
             )
-        if out.moment != self.moment:
+        if out.moment is not self.moment:
             raise ValueError(
                 "advance: out was read from another state, or from this one before a reset: read "
                 "the segment from this one"
             )
-        self.moment = _new_moment()
+        self.moment = object()
         for layer, each in zip(self.layers, out.attention, strict=True):
             layer.advance(each)
         lengths = out.attention[0].lengths
@@ -113,7 +108,7 @@ class DecoderState:
             if not 0 <= lane < self.n_lane:
                 raise ValueError(f"reset: lane must be in [0, {self.n_lane}), got {lane}")
         if lanes:
-            self.moment = _new_moment()
+            self.moment = object()
         for layer in self.layers:
             layer.reset(lanes)
         drawn = self.draw_hidden(self.config, len(lanes))
@@ -147,7 +142,7 @@ class DecoderState:
             conv=[c[list(lanes)] for c in self.conv],
             is_hidden=[self.is_hidden[i] for i in lanes],
             is_view=False,  # the memories were forked
-            moment=self.moment if list(lanes) == list(range(self.n_lane)) else _new_moment(),
+            moment=self.moment if list(lanes) == list(range(self.n_lane)) else object(),
         )
 
     def save(

@@ -92,6 +92,15 @@ def test_the_check_of_a_save_notices_one_number():
         fork_and_save.check_same("opened", got, fork_and_save.tensors_of(memory))
 
 
+def test_a_profile_names_every_kind_of_work():
+    filled, profile_steps = script("filled"), script("profile_steps")
+    rows = profile_steps.measure(filled.peer_shaped(**filled.TINY), 40)
+    assert [row["step"] for row in rows] == ["training", "reading", "writing"]
+    for row in rows:
+        assert row["kinds"]["linear layers"] > 0 and row["kinds"]["search"] > 0
+        assert row["floor"] >= 0 and row["milliseconds"] > 0
+
+
 def test_peer_takes_turns_with_ours():
     if not script("install").python().exists():
         pytest.skip("the peer is not installed: benchmarks/peers/install.py")

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from memformer.memory import PagedMemory, storage
 from memformer.memory.storage import SaveFailed, UnreadableSave
@@ -232,33 +231,6 @@ def test_tensors_come_back_as_they_were(tmp_path):
     back = storage.read_tensors(tmp_path / "new", name)
     assert all(back[key].equal(value) for key, value in tensors.items())
     assert back["half"].dtype == torch.bfloat16
-
-
-def test_tensor_files_are_those_of_safetensors_and_aligned(tmp_path):
-    tensors = {
-        "flags": torch.tensor([True]),
-        "bytes": torch.arange(5).to(torch.uint8),
-        "small": torch.tensor(3, dtype=torch.int16),
-        "whole": torch.arange(7),
-        "half": torch.randn(3, 3).half(),
-        "double": torch.randn(2, dtype=torch.float64),
-        "turned": torch.randn(4, 3).mT,
-        "eight": torch.arange(-3, 3).to(torch.int8),
-    }
-    name = storage.write_tensors(tmp_path, tensors)
-    library, mapped = load_file(tmp_path / name), storage.map_tensors(tmp_path, name)
-    for back in (library, mapped):
-        assert back.keys() == tensors.keys()
-        assert all(back[key].equal(value) for key, value in tensors.items())
-        assert all(back[key].dtype == value.dtype for key, value in tensors.items())
-    assert all(tensor.data_ptr() % tensor.element_size() == 0 for tensor in mapped.values())
-    assert min(tensor.data_ptr() for tensor in mapped.values()) % 64 == 0
-
-
-def test_dtype_that_files_do_not_hold_is_an_error(tmp_path):
-    with pytest.raises(TypeError, match=r"save: x has dtype torch\.complex64, which is not saved"):
-        storage.write_tensors(tmp_path, {"x": torch.zeros(2, dtype=torch.complex64)})
-    assert not list(tmp_path.iterdir())
 
 
 def test_tensors_read_are_apart_from_their_file_and_mapped_ones_do_not_reach_it(tmp_path):
