@@ -5,7 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 import memformer
-from memformer import cli
+from memformer.cli import verbs as cli
 from memformer.data import sources
 from memformer.data.manuscripts import Manuscript
 from memformer.data.packages import FetchError

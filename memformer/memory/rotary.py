@@ -36,9 +36,15 @@ def frequencies(head_dim: int, base: float, device: torch.device | None = None) 
 
 
 def turn_pairs(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn channel d together with d + D/2: x (..., D), cos and sin (..., D / 2) -> as x."""
+    """Turn channel d together with d + D/2: x (..., D), cos and sin (..., D / 2) -> as x.
+
+    Without gradient: `model.positions` gives it one."""
     x1, x2 = x.float().chunk(2, dim=-1)
-    return torch.cat((x1 * cos - x2 * sin, x1 * sin + x2 * cos), dim=-1).type_as(x)
+    out = torch.empty(x.shape, dtype=torch.float32, device=x.device)
+    y1, y2 = out.chunk(2, dim=-1)
+    torch.mul(x1, cos, out=y1).addcmul_(x2, sin, value=-1)
+    torch.mul(x1, sin, out=y2).addcmul_(x2, cos)
+    return out.type_as(x)
 
 
 def turns(first: int, n: int, head_dim: int, base: float) -> Tensor:

@@ -24,8 +24,8 @@ class Columns(NamedTuple):
     """(B, C)"""
     token_index: Tensor
     """(B, C)"""
-    local: Tensor
-    """(B, 1, L, C): True in the query's window."""
+    n_query: int
+    """The last `L` columns are the segment's own."""
     n_leaving: int
     """Columns, the oldest, that are outside the window of some query."""
 
@@ -35,7 +35,7 @@ class Columns(NamedTuple):
         They count from the segment's start, whatever the lane has read: only differences matter,
         and small numbers keep float32 angles exact.
         """
-        L, C = self.local.shape[2:]
+        L, C = self.n_query, self.keys.shape[2]
         column = torch.arange(L - C, L, device=self.keys.device)[None]
         return column[:, C - L :], column
 
@@ -60,35 +60,30 @@ class ColumnValues(NamedTuple):
 
 def columns_of(k: Tensor, v: Tensor, fraction: Tensor, state: AttentionState) -> Columns:
     """The columns of a segment's keys and values (B, G, L, D) and fractions (B, L)."""
-    L, R, window = k.shape[2], state.keys.shape[2], state.window
-    column = torch.arange(R + L, device=k.device)
-    distance = torch.arange(L, device=k.device)[:, None] + R - column  # (L, C), for every lane
+    L, R = k.shape[2], state.keys.shape[2]
     n_read = torch.tensor(state.n_read, device=k.device)[:, None]
-    n_held = torch.tensor(state.n_held, device=k.device)[:, None]
-    token = n_read - R + column  # (B, C)
-    held = (column >= R - n_held)[:, None, None]  # (B, 1, 1, C)
+    token = n_read - R + torch.arange(R + L, device=k.device)  # (B, C)
     return Columns(
         torch.cat((state.keys, k), dim=2),
         torch.cat((state.values, v), dim=2),
         torch.cat((state.fraction, fraction), dim=1),
         token,
-        held & (distance >= 0) & (distance < window),
-        max(0, R + L - window),
+        L,
+        max(0, R + L - state.window),
     )
 
 
 def is_older(columns: Columns, state: AttentionState, n_sink: int) -> Tensor:
     """(B, 1, L, C): True outside the query's window and of no sink, as the pairs in memory are."""
     token = columns.token_index
-    distance = token[:, -columns.local.shape[2] :, None] - token[:, None]  # (B, L, C)
+    distance = token[:, -columns.n_query :, None] - token[:, None]  # (B, L, C)
     first = torch.tensor([max(n_sink, left) for left in state.n_left], device=token.device)
     return ((distance >= state.window) & (token >= first[:, None])[:, None])[:, None]
 
 
 def first_slot_in_window(columns: Columns, state: AttentionState, n_sink: int) -> Tensor:
     """The slot of the oldest token in each query's window, (B, L): its memory is below."""
-    L = columns.local.shape[2]
-    return (columns.token_index[:, -L:] - state.window + 1 - n_sink).clamp(min=0)
+    return (columns.token_index[:, -columns.n_query :] - state.window + 1 - n_sink).clamp(min=0)
 
 
 def with_leaving(

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from memformer.config import DecoderConfig, MemoryConfig, override
 from memformer.model.attention_state import AttentionOut, AttentionState, Retrieved
+from memformer.model.convolution import ShortConvolution
 from memformer.model.memory_attention import MemoryAttention
 from memformer.model.positions import FractionModulation, build_fraction, checked_fraction
 from memformer.model.state import DecoderState
@@ -49,24 +50,6 @@ class Feedforward(nn.Module):
         """(B, L, n_embd) -> (B, L, n_embd)."""
         y: Tensor = self.down(nn.functional.silu(self.gate(x)) * self.up(x))
         return y
-
-
-class ShortConvolution(nn.Module):
-    """h + conv(h), causal and depthwise, so that a key knows the words before it.
-
-    Known as short convolution in H3 (arXiv:2212.14052) and Mamba, token shift in RWKV.
-    """
-
-    def __init__(self, n_embd: int, width: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(width, n_embd))
-
-    def forward(self, h: Tensor, before: Tensor) -> Tensor:
-        """h (B, L, n_embd), the width - 1 inputs before it (B, width - 1, n_embd) -> as h."""
-        L = h.shape[1]
-        whole = torch.cat((before, h), dim=1)
-        taps = [whole[:, i : i + L] * w for i, w in enumerate(self.weight)]
-        return h + torch.stack(taps).sum(0)
 
 
 class Block(nn.Module):
@@ -127,8 +110,8 @@ class Decoder(nn.Module):
 
     The module holds no state; the logits do not depend on how a manuscript is cut into segments
     (with pages in float32 and no capacity, and up to ties for the last of the K places).
-    A call keeps masks of L·(window + L) a lane, and where keys of pairs outside the window have
-    gradient as many logits a head: read long texts in segments.
+    Where keys of pairs outside the window have gradient, a call keeps L·(window + L) logits a head
+    and lane: read long texts in segments.
 
     Args:
         config: sizes and kinds; see `DecoderConfig`.

@@ -144,12 +144,12 @@ class MemoryAttention(nn.Module):
         if fraction is None:
             fraction = torch.full(x.shape[:2], torch.nan, device=x.device)
         columns = columns_of(k, v, fraction, state)
-        local = [self._window_part(q, fraction, columns)]
+        local = [self._window_part(q, fraction, columns, state)]
         if self.n_sink:
             local.append(self._sink_part(q, columns, state))
         retrieved = None
         if self.memory_config is None or state.memory is None:
-            o, _ = attend(local)
+            o = _attend_locally(local)
         else:
             found = self._found(q, fraction, columns, state, self.memory_config)
             o, weights = self._combine(local, [each.part for each in found], self.memory_config)
@@ -168,7 +168,9 @@ class MemoryAttention(nn.Module):
         q, k = nn.functional.normalize(q, dim=-1), nn.functional.normalize(k, dim=-1)
         return q * self.scale[:, None, None], k, v
 
-    def _window_part(self, q: Tensor, fraction: Tensor, columns: Columns) -> Part:
+    def _window_part(
+        self, q: Tensor, fraction: Tensor, columns: Columns, state: AttentionState
+    ) -> Part:
         """The window, at true distances."""
         k, r = columns.keys, self.fraction_dim
         q_at, k_at = columns.positions()
@@ -178,7 +180,7 @@ class MemoryAttention(nn.Module):
             turned_q = torch.cat((rotate_by_fraction(q[..., :r], fraction), turned_q), dim=-1)
             by_u = rotate_by_fraction(k[..., :r], columns.fraction)
             turned_k = torch.cat((by_u, turned_k), dim=-1)
-        return window_part(turned_q, turned_k, columns.values, columns.local, self.window)
+        return window_part(turned_q, turned_k, columns.values, state.n_held, self.window)
 
     def _sink_part(self, q: Tensor, columns: Columns, state: AttentionState) -> Part:
         """Sinks outside the window, at clamped distances, wherever their pairs lie."""
@@ -276,7 +278,7 @@ class MemoryAttention(nn.Module):
         if config.combine == "joint":
             o, weights = attend([*found, *local])
             return o, weights[: len(found)]
-        o, _ = attend(local)
+        o = _attend_locally(local)
         mem, weights = attend(found)
         match config.combine:
             case "gate":
@@ -289,6 +291,13 @@ class MemoryAttention(nn.Module):
                 return o + self.tanh_gate.tanh()[:, None, None] * mem, weights
             case combine:
                 assert_never(combine)
+
+
+def _attend_locally(local: list[Part]) -> Tensor:
+    """The window's own mean where there are no sinks beside it: every query sees itself."""
+    if len(local) == 1 and isinstance(local[0].values, Tensor):
+        return local[0].values[..., 0, :]
+    return attend(local)[0]
 
 
 def _retrieved(weights: list[Tensor], found: list[Selected], K: int) -> Retrieved:

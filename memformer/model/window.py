@@ -5,10 +5,12 @@ the whole window has in a softmax with other parts, and the weighted mean of its
 backward pass computes the logits of each block again (Dao et al. 2022, arXiv:2205.14135, §3.1).
 
     B lanes, H query heads, G key/value heads, L queries, C columns, D head_dim
-    logits s, weights p = exp(s - lse) where visible, o = Σ p v
+    logits s, weights p = exp(s - lse) where visible, o = Σ p v, n queries and w columns of a block
 """
 
-from typing import Any, cast
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, NamedTuple, cast
 
 import torch
 from einops import rearrange
@@ -17,102 +19,188 @@ from torch.autograd.function import once_differentiable
 
 from memformer.model.local_attention import Part
 
-BLOCK = 128
-"""Queries at once: their logits stay in the second cache, and few masked ones are computed."""
+BLOCK = 256
+"""Queries at once: their logits stay in the cache, and few masked ones are computed."""
+
+_attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+_attention_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
-def window_part(q: Tensor, k: Tensor, v: Tensor, visible: Tensor, window: int) -> Part:
+def window_part(q: Tensor, k: Tensor, v: Tensor, n_held: list[int], window: int) -> Part:
     """The window's pairs as one pair of each query's own.
 
-    Equal, in a softmax with any other parts, to `Part(logits_of(q, k).masked_fill(~visible,
-    -torch.inf), v)`. Under autocast the products are in its dtype, as there. Gradients cannot be
-    differentiated again.
+    Query l of a lane stands at column C - L + l and sees its own column and the window - 1 before
+    it, as far as they are held. Equal, in a softmax with any other parts, to the part of all
+    columns with the logits of the others at -inf. Under autocast the products are in its dtype.
+    Gradients cannot be differentiated again. On a CPU torch's fused attention computes the blocks,
+    elsewhere plain products.
 
     Args:
         q: (B, H, L, D), with position; inner products are logits.
         k, v: (B, G, C, D); the last L columns are the queries' own tokens.
-        visible: (B, 1, L, C) bool; nowhere beyond the last `window` columns up to the query's own.
+        n_held: of each lane, how many of the columns before those are held; they stand last.
         window: columns a query may see.
 
     Returns:
-        logits (B, H, L, 1), float32 or wider, -inf where nothing is visible; values
-        (B, H, L, 1, D).
+        logits (B, H, L, 1), float32 or wider; values (B, H, L, 1, D).
     """
     if torch.is_autocast_enabled(q.device.type):
         dtype = torch.get_autocast_dtype(q.device.type)
         q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
-    o, lse = cast(tuple[Tensor, Tensor], _Window.apply(q, k, v, visible, window))  # type: ignore[no-untyped-call]
+    o, lse = cast(tuple[Tensor, Tensor], _Window.apply(q, k, v, tuple(n_held), window))  # type: ignore[no-untyped-call]
     return Part(lse[..., None], o[..., None, :])
 
 
 class _Window(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, visible: Tensor, window: int
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, n_held: tuple[int, ...], window: int
     ) -> tuple[Tensor, Tensor]:
-        ctx.window = window
-        wide = torch.promote_types(q.dtype, torch.float32)
+        ctx.n_held, ctx.window = n_held, window
+        ctx.set_materialize_grads(False)  # the logit of a window alone has no gradient
         o = torch.empty_like(q)
-        lse = torch.empty(q.shape[:3], dtype=wide, device=q.device)
+        lse = torch.empty(
+            q.shape[:3], dtype=torch.promote_types(q.dtype, torch.float32), device=q.device
+        )
+        read = _read_fused if is_fused(q) else _read_plain
         with torch.autocast(q.device.type, enabled=False):
-            for rows, columns in _blocks(q.shape[2], k.shape[2], window):
-                s, _ = _logits(q, k, visible, rows, columns, wide)
-                most = s.amax(-1, keepdim=True).clamp(min=torch.finfo(wide).min)
-                p = s.sub_(most).exp_()
-                total = p.sum(-1, keepdim=True)
-                # a query that sees nothing has p = 0: any divisor gives 0
-                mean = (
-                    p.div_(total.clamp(min=torch.finfo(wide).tiny)).to(q.dtype) @ v[:, :, columns]
+            for block in _blocks(q, k, n_held, window):
+                rows, columns, _ = block
+                o[:, :, rows], lse[:, :, rows] = read(
+                    q[:, :, rows], k[:, :, columns], v[:, :, columns], block.hidden
                 )
-                o[:, :, rows] = _ungrouped(mean, q)
-                lse[:, :, rows] = _ungrouped(most + total.log(), q)[..., 0]
-        ctx.save_for_backward(q, k, v, visible, o, lse)
+        ctx.save_for_backward(q, k, v, o, lse)
         return o, lse
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_o: Tensor, grad_lse: Tensor) -> Any:
-        q, k, v, visible, o, lse = ctx.saved_tensors
-        wide = lse.dtype
-        # ds = p (g · v - g · o + grad of lse)
-        offset = grad_lse - (grad_o.to(wide) * o.to(wide)).sum(-1)
-        lse = lse.masked_fill(lse.isneginf(), torch.inf)  # p = 0 where nothing is visible
+    def backward(ctx: Any, grad_o: Tensor | None, grad_lse: Tensor | None) -> Any:
+        q, k, v, o, lse = ctx.saved_tensors
+        grad_o = torch.zeros_like(o) if grad_o is None else grad_o
         grad_q = torch.empty_like(q)
-        grad_k = torch.zeros(k.shape, dtype=wide, device=k.device)
-        grad_v = torch.zeros(v.shape, dtype=wide, device=v.device)
+        grad_k = torch.zeros(k.shape, dtype=lse.dtype, device=k.device)
+        grad_v = torch.zeros(v.shape, dtype=lse.dtype, device=v.device)
+        back = _back_fused if is_fused(q) else _back_plain
         with torch.autocast(q.device.type, enabled=False):
-            for rows, columns in _blocks(q.shape[2], k.shape[2], ctx.window):
-                s, queries = _logits(q, k, visible, rows, columns, wide)
-                p = s.sub_(_grouped(lse[:, :, rows, None], k)).exp_()
-                g = _grouped(grad_o[:, :, rows], k)
-                ds = (g @ v[:, :, columns].mT).to(wide)
-                ds = ds.add_(_grouped(offset[:, :, rows, None], k)).mul_(p).to(q.dtype)
-                grad_q[:, :, rows] = _ungrouped(ds @ k[:, :, columns], q)
-                grad_k[:, :, columns] += ds.mT @ queries
-                grad_v[:, :, columns] += p.to(q.dtype).mT @ g
+            for block in _blocks(q, k, ctx.n_held, ctx.window):
+                rows, columns, _ = block
+                grad_q[:, :, rows], by_k, by_v = back(
+                    q[:, :, rows],
+                    k[:, :, columns],
+                    v[:, :, columns],
+                    block.hidden,
+                    o[:, :, rows],
+                    lse[:, :, rows],
+                    grad_o[:, :, rows],
+                    None if grad_lse is None else grad_lse[:, :, rows],
+                )
+                grad_k[:, :, columns] += by_k
+                grad_v[:, :, columns] += by_v
         return grad_q, grad_k.to(k.dtype), grad_v.to(v.dtype), None, None
 
 
-def _blocks(L: int, C: int, window: int) -> list[tuple[slice, slice]]:
+class _Block(NamedTuple):
+    rows: slice
+    columns: slice
+    hidden: Tensor
+    """(B or 1, 1, n, w) in the dtype of the queries: 0 where visible, else -inf."""
+
+
+def _blocks(q: Tensor, k: Tensor, n_held: tuple[int, ...], window: int) -> Iterator[_Block]:
     """Queries of each block, and the columns that one of them may see."""
-    blocks = []
+    L, C = q.shape[2], k.shape[2]
     for first in range(0, L, BLOCK):
         last = min(first + BLOCK, L)
         own = C - L + first  # column of the first query itself
-        blocks.append((slice(first, last), slice(max(0, own - window + 1), own + last - first)))
-    return blocks
+        columns = slice(max(0, own - window + 1), own + last - first)
+        n, w = last - first, columns.stop - columns.start
+        hidden = _outside(n, w, own - columns.start, window, q.dtype, q.device)[None, None]
+        n_empty = [max(0, C - L - held - columns.start) for held in n_held]
+        if any(n_empty):
+            empty = (
+                torch.arange(w, device=q.device) < torch.tensor(n_empty, device=q.device)[:, None]
+            )
+            hidden = hidden.masked_fill(empty[:, None, None], -torch.inf)
+        yield _Block(slice(first, last), columns, hidden)
 
 
-def _logits(
-    q: Tensor, k: Tensor, visible: Tensor, rows: slice, columns: slice, wide: torch.dtype
-) -> tuple[Tensor, Tensor]:
-    """(B, G, H/G · n, columns) of a block, -inf where not visible; and its grouped queries."""
-    queries = _grouped(q[:, :, rows], k)
-    s = (queries @ k[:, :, columns].mT).to(wide)
-    hidden = ~visible[:, :, rows, columns]
-    n = hidden.shape[2]
-    s.view(*s.shape[:2], -1, n, s.shape[3]).masked_fill_(hidden[:, :, None], -torch.inf)
-    return s, queries
+@lru_cache(maxsize=16)
+def _outside(
+    n: int, w: int, own: int, window: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """(n, w): 0 where column j is in the window of query i, which stands at column own + i."""
+    with torch.inference_mode(False):
+        distance = torch.arange(own, own + n, device=device)[:, None] - torch.arange(
+            w, device=device
+        )
+        is_outside = (distance < 0) | (distance >= window)
+        return torch.zeros(n, w, dtype=dtype, device=device).masked_fill(is_outside, -torch.inf)
+
+
+def is_fused(q: Tensor) -> bool:
+    """Whether torch's fused attention computes a window of these queries."""
+    return q.device.type == "cpu"
+
+
+def _read_fused(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    o, lse = _attention(q, _of_heads(k, q), _of_heads(v, q), attn_mask=hidden, scale=1.0)
+    return o, lse
+
+
+def _back_fused(
+    q: Tensor, k: Tensor, v: Tensor, hidden: Tensor,
+    o: Tensor, lse: Tensor, grad_o: Tensor, grad_lse: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    D = q.shape[-1]
+    if grad_lse is not None:
+        # ds = p (g · v - (g · o - grad of lse)), and torch knows no grad of lse: a channel in which
+        # v is 0, g is 1 and o is -grad_lse brings it in
+        q, k, v = (torch.nn.functional.pad(x, (0, 1)) for x in (q, k, v))
+        o = torch.cat((o, -grad_lse[..., None].to(o.dtype)), dim=-1)
+        grad_o = torch.nn.functional.pad(grad_o, (0, 1), value=1.0)
+    by_q, by_k, by_v = _attention_backward(
+        grad_o, q, _of_heads(k, q), _of_heads(v, q), o, lse, 0.0, False,
+        attn_mask=hidden, scale=1.0,
+    )  # fmt: skip
+    return by_q[..., :D], _of_groups(by_k[..., :D], k), _of_groups(by_v[..., :D], k)
+
+
+def _of_heads(x: Tensor, q: Tensor) -> Tensor:
+    """(B, G, w, D) -> (B, H, w, D)."""
+    r = q.shape[1] // x.shape[1]
+    return x if r == 1 else x[:, :, None].expand(-1, -1, r, -1, -1).flatten(1, 2)
+
+
+def _of_groups(x: Tensor, k: Tensor) -> Tensor:
+    """(B, H, w, D) -> (B, G, w, D) summed in float32 or wider."""
+    wide = torch.promote_types(x.dtype, torch.float32)
+    return rearrange(x, "b (g r) w d -> b g r w d", g=k.shape[1]).sum(2, dtype=wide)
+
+
+def _read_plain(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    s = _logits(q, k, hidden)
+    lse = s.logsumexp(-1)
+    mean = _grouped((s - lse[..., None]).exp().to(q.dtype), k) @ v
+    return _ungrouped(mean, q), lse
+
+
+def _back_plain(
+    q: Tensor, k: Tensor, v: Tensor, hidden: Tensor,
+    o: Tensor, lse: Tensor, grad_o: Tensor, grad_lse: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    p = (_logits(q, k, hidden) - lse[..., None]).exp()  # (B, H, n, w)
+    offset = (grad_o.to(p.dtype) * o.to(p.dtype)).sum(-1, keepdim=True)
+    offset = offset if grad_lse is None else offset - grad_lse[..., None]
+    queries, g = _grouped(q, k), _grouped(grad_o, k)
+    ds = _grouped(p * (_ungrouped(g @ v.mT, q).to(p.dtype) - offset), k).to(q.dtype)
+    by_v = _grouped(p, k).to(q.dtype).mT @ g
+    return _ungrouped(ds @ k, q), ds.mT @ queries, by_v
+
+
+def _logits(q: Tensor, k: Tensor, hidden: Tensor) -> Tensor:
+    """(B, H, n, w), float32 or wider, -inf where hidden."""
+    s = _ungrouped(_grouped(q, k) @ k.mT, q)
+    return s.to(torch.promote_types(s.dtype, torch.float32)) + hidden
 
 
 def _grouped(x: Tensor, k: Tensor) -> Tensor:

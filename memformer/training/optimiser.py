@@ -59,7 +59,7 @@ def build_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.Op
         raise ValueError("the model has no parameter to train: every one has requires_grad=False")
     match config.name:
         case "adamw":
-            return torch.optim.AdamW(groups, betas=(config.beta1, config.beta2))
+            return torch.optim.AdamW(groups, betas=(config.beta1, config.beta2), fused=True)
         case name:
             assert_never(name)
 

@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from memformer import cli
+from memformer.cli import verbs as cli
 from memformer.evaluation.encoded import pick
 from memformer.evaluation.progress import reading_bars
 from memformer.interop import transformers

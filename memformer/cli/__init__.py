@@ -1,0 +1,3 @@
+"""The command line `memformer`."""
+
+from memformer.cli.verbs import app as app
