@@ -1,4 +1,4 @@
-"""Exact search against FAISS: what 8 heads x 512 queries cost in a memory of N pairs.
+"""Exact search against FAISS: what 8 heads x 512 queries, or fewer, cost in a memory of N pairs.
 
 Every way of searching gets the same keys and queries, one after the other in each round; times are
 medians over rounds, ratios medians of the rounds' ratios. Recall is the share of the 32 best pairs
@@ -6,6 +6,7 @@ of `exact` that were found, over a sample of queries; it is checked before anyth
 
     python benchmarks/search.py benchmarks/results/search.json
     python benchmarks/search.py benchmarks/results/search.json --pairs 16384 --keys novel
+    python benchmarks/search.py benchmarks/results/search.json --queries 1 --pairs 1024 131072
 """
 
 import argparse
@@ -23,6 +24,7 @@ tune_process()
 import faiss
 import numpy as np
 import torch
+from measuring import put_row
 from torch import Tensor
 
 from memformer.evaluation.machine import describe
@@ -31,22 +33,25 @@ from memformer.memory.exact import ExactSearch
 from memformer.memory.fused import PATHS, FusedSearch
 
 N_HEAD, N_QUERY, HEAD_DIM, K, PAGE_LEN = 8, 512, 64, 32, 1024
+FEW = 16
+"""Queries up to which PQ over all pairs is tried: what decoding asks at once."""
 APPROXIMATE = {  # factory: its search parameter
     "HNSW15": ("efSearch", 64),
     "IVF{sqrt},Flat": ("nprobe", 16),
     "IVF{sqrt},PQ32x4fs,RFlat": ("nprobe", 16),
 }
+FOR_FEW = {"PQ32x4fs,RFlat": ("k_factor_rf", 16)}
 Search = Callable[[], Tensor]
 
 
-def synthetic(n: int) -> tuple[Tensor, Tensor]:
+def synthetic(n: int, n_query: int = N_QUERY) -> tuple[Tensor, Tensor]:
     """Keys (G, n, D) around some centres, as words make them, and queries near some keys."""
     draw = torch.Generator().manual_seed(0)
     centres = torch.randn(N_HEAD, 500, HEAD_DIM, generator=draw)
     which = torch.randint(500, (N_HEAD, n), generator=draw)
     noise = torch.randn(N_HEAD, n, HEAD_DIM, generator=draw)
     keys = centres.gather(1, which[..., None].expand(-1, -1, HEAD_DIM)) + 0.7 * noise
-    near = torch.randint(n, (N_HEAD, N_QUERY), generator=draw)
+    near = torch.randint(n, (N_HEAD, n_query), generator=draw)
     queries = keys.gather(1, near[..., None].expand(-1, -1, HEAD_DIM))
     return keys, queries + torch.randn(queries.shape, generator=draw)
 
@@ -79,12 +84,12 @@ def of_novel(n: int) -> tuple[Tensor, Tensor]:
 
 def searches(keys: Tensor, queries: Tensor, *, is_large: bool) -> dict[str, Search]:
     """Each way of searching, built over the keys; a call gives slots (G, M, K)."""
-    n = keys.shape[1]
+    n, n_query = keys.shape[1], queries.shape[1]
     book = Book(N_HEAD, HEAD_DIM, PAGE_LEN, torch.float32, torch.device("cpu"))
     index = torch.arange(n)
     for part in torch.split(index, 1 << 14):
         book.append(keys[:, part], keys[:, part], part, part / n, None)
-    first, last = torch.zeros(N_QUERY, dtype=torch.int64), torch.full((N_QUERY,), n)
+    first, last = torch.zeros(n_query, dtype=torch.int64), torch.full((n_query,), n)
     found: dict[str, Search] = {}
     fused = FusedSearch(HEAD_DIM)
     # beside the best instructions of this machine, the next best
@@ -93,7 +98,11 @@ def searches(keys: Tensor, queries: Tensor, *, is_large: bool) -> dict[str, Sear
         one.index(book)
         found[name] = lambda one=one: one.top_k(book, queries, K, first, last).slots
     found["exact"] = lambda: ExactSearch().top_k(book, queries, K, first, last).slots
-    factories = {"Flat": None} if is_large else {"Flat": None, **APPROXIMATE}
+    factories: dict[str, tuple[str, int] | None] = {"Flat": None}
+    if not is_large:
+        factories |= APPROXIMATE
+    if n_query <= FEW:
+        factories |= FOR_FEW
     for factory, parameter in factories.items():
         name = factory.replace("{sqrt}", str(1 << (n.bit_length() // 2)))
         indexes = []
@@ -119,12 +128,13 @@ def recall(found: Tensor, true: Tensor) -> float:
     return float(hits.float().mean())
 
 
-def measure(n: int, kind: str, n_round: int) -> dict[str, Any]:
+def measure(n: int, kind: str, n_round: int, n_query: int = N_QUERY) -> dict[str, Any]:
     """Recall, then interleaved times of every way at N pairs."""
-    keys, queries = synthetic(n) if kind == "synthetic" else of_novel(n)
-    ways = searches(keys, queries, is_large=n > 100_000)
-    true = ways["exact"]()
-    recalls = {name: recall(way()[:, ::8], true[:, ::8]) for name, way in ways.items()}
+    keys, queries = synthetic(n, n_query) if kind == "synthetic" else of_novel(n)
+    queries = queries[:, :n_query]
+    ways = searches(keys, queries, is_large=n * n_query > 100_000 * FEW)
+    true, sample = ways["exact"](), slice(None, None, 8 if n_query > FEW else 1)
+    recalls = {name: recall(way()[:, sample], true[:, sample]) for name, way in ways.items()}
     if recalls["fused"] < 0.9999:
         raise AssertionError(f"fused must find what exact finds, recall {recalls['fused']}")
     times: dict[str, list[float]] = {name: [] for name in ways}
@@ -138,7 +148,7 @@ def measure(n: int, kind: str, n_round: int) -> dict[str, Any]:
         "pairs": n,
         "keys": kind,
         "heads": N_HEAD,
-        "queries": N_QUERY,
+        "queries": n_query,
         "head_dim": HEAD_DIM,
         "k": K,
         "rounds": n_round,
@@ -146,7 +156,7 @@ def measure(n: int, kind: str, n_round: int) -> dict[str, Any]:
         "path": PATHS[FusedSearch(HEAD_DIM).path],
         "ways": {
             name: {
-                "milliseconds": round(1e3 * statistics.median(each), 1),
+                "milliseconds": round(1e3 * statistics.median(each), 3),
                 "recall": round(recalls[name], 4),
                 "times_fused": round(
                     statistics.median(a / b for a, b in zip(each, ours, strict=True)), 2
@@ -163,16 +173,15 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--pairs", type=int, nargs="+", default=[4096, 16_384, 65_536, 262_144])
     parser.add_argument("--keys", choices=("synthetic", "novel"), default="synthetic")
+    parser.add_argument("--queries", type=int, default=N_QUERY, help="a head")
     parser.add_argument("--rounds", type=int, default=7)
     args = parser.parse_args()
     faiss.omp_set_num_threads(torch.get_num_threads())
-    rows = json.loads(args.out.read_text()) if args.out.exists() else []
     for n in args.pairs:
-        row = measure(n, args.keys, 3 if n > 100_000 else args.rounds)
+        n_round = 3 if n * args.queries > 100_000 * FEW else args.rounds
+        row = measure(n, args.keys, n_round, args.queries)
         print(n, args.keys, json.dumps(row["ways"]), flush=True)
-        rows = [r for r in rows if (r["pairs"], r["keys"]) != (n, args.keys)] + [row]
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(rows, indent=1) + "\n")
+        put_row(args.out, row, ("pairs", "keys", "queries"))
 
 
 if __name__ == "__main__":

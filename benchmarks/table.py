@@ -18,12 +18,13 @@ Row = dict[str, Any]
 
 def search(rows: Sequence[Row]) -> list[str]:
     """Ways of searching; FAISS's indexes each in the column of their kind."""
-    kinds = ("fused ", "exact", "FAISS Flat", "FAISS HNSW", "FAISS IVF")
+    kinds = ("fused ", "exact", "FAISS Flat", "FAISS HNSW", "FAISS IVF", "FAISS PQ")
     heads = (f"{_code(kind)} / `fused`" for kind in kinds[1:])
-    lines = _head("pairs", "keys", "`fused`", "without tiles / `fused`", *heads)
-    for row in sorted(rows, key=lambda r: (r["keys"] == "novel", r["pairs"])):
+    lines = _head("pairs", "queries", "keys", "`fused`", "without tiles / `fused`", *heads)
+    for row in sorted(rows, key=lambda r: (r["keys"] == "novel", -r["queries"], r["pairs"])):
         ways = row["ways"]
-        cells = [_n(row["pairs"]), row["keys"], f"{ways['fused']['milliseconds']:.0f} ms"]
+        cells = [_n(row["pairs"]), _n(row["queries"]), row["keys"]]
+        cells.append(f"{ways['fused']['milliseconds']:.3g} ms")
         for kind in kinds:
             fits = [name for name in ways if name.startswith(kind)]
             cells.append(", ".join(_searched(name, ways[name]) for name in fits) or "–")
@@ -92,7 +93,7 @@ def profile_steps(rows: Sequence[Row]) -> list[str]:
     kinds = list(rows[0]["kinds"])
     lines = _head("step", "version", "precision", "a step", "floor", *kinds)
     for row in sorted(rows, key=lambda r: (r["step"], r["version"] != "before")):
-        each = (f"{row['kinds'][kind]:,.0f}" for kind in kinds)
+        each = (f"{row['kinds'].get(kind, 0):,.0f}" for kind in kinds)
         times = f"{row['milliseconds']:,.0f} ms", f"{row['floor']:,.0f} ms"
         lines.append(_line(row["step"], row["version"], row["precision"], *times, *each))
     return lines
@@ -176,7 +177,7 @@ def fork_and_save(rows: Sequence[Row]) -> list[str]:
 TABLES: dict[str, tuple[str, str, Callable[[Sequence[Row]], list[str]]]] = {
     "search": (
         "Search",
-        "8 heads x 512 queries, 32 pairs a query; recall in brackets.",
+        "8 heads, queries a head, 32 pairs a query; recall in brackets.",
         search,
     ),
     "train_step": (

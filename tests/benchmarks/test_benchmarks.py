@@ -127,3 +127,12 @@ def test_tables_say_what_the_committed_results_say():
     assert table.rewrite(page, table.tables(table.RESULTS)) == page
     with pytest.raises(ValueError, match="must hold"):
         table.rewrite("no marker", "")
+
+
+def test_auto_takes_the_quicker_of_its_two_searches():
+    rows = json.loads((script("table").RESULTS / "search.json").read_text())
+    assert {row["queries"] for row in rows} >= {1, 512}
+    for row in rows:
+        ways = row["ways"]
+        assert ways["fused"]["recall"] == ways["exact"]["recall"] == 1
+        assert ways["fused"]["milliseconds"] < ways["exact"]["milliseconds"], row["pairs"]
