@@ -65,7 +65,8 @@ def profiled(step: Callable[[], object]) -> dict[str, Any]:
 
     step()
     # the profiler keeps tensors longer: without room in the heap it would time page faults
-    del [torch.zeros(1 << 26) for _ in range(6)][:]
+    room = [torch.zeros(1 << 26) for _ in range(6)]
+    del room
     walls = []
     for _ in range(N_STEP):
         started = time.perf_counter()

@@ -82,7 +82,7 @@ def of_novel(n: int) -> tuple[Tensor, Tensor]:
     return torch.cat(keys)[:N_HEAD, :n].contiguous(), found.contiguous()
 
 
-def searches(keys: Tensor, queries: Tensor, *, is_large: bool) -> dict[str, Search]:
+def searches(keys: Tensor, queries: Tensor) -> dict[str, Search]:
     """Each way of searching, built over the keys; a call gives slots (G, M, K)."""
     n, n_query = keys.shape[1], queries.shape[1]
     book = Book(N_HEAD, HEAD_DIM, PAGE_LEN, torch.float32, torch.device("cpu"))
@@ -99,7 +99,7 @@ def searches(keys: Tensor, queries: Tensor, *, is_large: bool) -> dict[str, Sear
         found[name] = lambda one=one: one.top_k(book, queries, K, first, last).slots
     found["exact"] = lambda: ExactSearch().top_k(book, queries, K, first, last).slots
     factories: dict[str, tuple[str, int] | None] = {"Flat": None}
-    if not is_large:
+    if not is_large(n, n_query):
         factories |= APPROXIMATE
     if n_query <= FEW:
         factories |= FOR_FEW
@@ -128,11 +128,16 @@ def recall(found: Tensor, true: Tensor) -> float:
     return float(hits.float().mean())
 
 
+def is_large(n: int, n_query: int) -> bool:
+    """Whether the slow ways would take minutes a round."""
+    return n > 100_000 and n_query > FEW
+
+
 def measure(n: int, kind: str, n_round: int, n_query: int = N_QUERY) -> dict[str, Any]:
     """Recall, then interleaved times of every way at N pairs."""
     keys, queries = synthetic(n, n_query) if kind == "synthetic" else of_novel(n)
     queries = queries[:, :n_query]
-    ways = searches(keys, queries, is_large=n * n_query > 100_000 * FEW)
+    ways = searches(keys, queries)
     true, sample = ways["exact"](), slice(None, None, 8 if n_query > FEW else 1)
     recalls = {name: recall(way()[:, sample], true[:, sample]) for name, way in ways.items()}
     if recalls["fused"] < 0.9999:
@@ -178,7 +183,7 @@ def main() -> None:
     args = parser.parse_args()
     faiss.omp_set_num_threads(torch.get_num_threads())
     for n in args.pairs:
-        n_round = 3 if n * args.queries > 100_000 * FEW else args.rounds
+        n_round = 3 if is_large(n, args.queries) else args.rounds
         row = measure(n, args.keys, n_round, args.queries)
         print(n, args.keys, json.dumps(row["ways"]), flush=True)
         put_row(args.out, row, ("pairs", "keys", "queries"))

@@ -64,10 +64,9 @@ class _Window(torch.autograd.Function):
         )
         read = _read_fused if is_fused(q) else _read_plain
         with torch.autocast(q.device.type, enabled=False):
-            for block in _blocks(q, k, n_held, window):
-                rows, columns, _ = block
+            for rows, columns, hidden in _blocks(q, k, n_held, window):
                 o[:, :, rows], lse[:, :, rows] = read(
-                    q[:, :, rows], k[:, :, columns], v[:, :, columns], block.hidden
+                    q[:, :, rows], k[:, :, columns], v[:, :, columns], hidden
                 )
         ctx.save_for_backward(q, k, v, o, lse)
         return o, lse
@@ -82,13 +81,12 @@ class _Window(torch.autograd.Function):
         grad_v = torch.zeros(v.shape, dtype=lse.dtype, device=v.device)
         back = _back_fused if is_fused(q) else _back_plain
         with torch.autocast(q.device.type, enabled=False):
-            for block in _blocks(q, k, ctx.n_held, ctx.window):
-                rows, columns, _ = block
+            for rows, columns, hidden in _blocks(q, k, ctx.n_held, ctx.window):
                 grad_q[:, :, rows], by_k, by_v = back(
                     q[:, :, rows],
                     k[:, :, columns],
                     v[:, :, columns],
-                    block.hidden,
+                    hidden,
                     o[:, :, rows],
                     lse[:, :, rows],
                     grad_o[:, :, rows],
