@@ -16,6 +16,7 @@ LAYERS = [  # bottom to top; drawers on one line do not import each other
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 HOME = {
     "faiss": "memory",
+    "triton": "memory",
     "sentencepiece": "data",
     "lightning": "training",
     "transformers": "interop",

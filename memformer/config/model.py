@@ -29,8 +29,8 @@ class MemoryConfig:
     max_distance: int | None = None
     """With `rotary`: distances in tokens are clamped to this; None keeps the true distance."""
     search: str = "auto"
-    """`auto`, `exact`, `fused` (exact too, compiled, on the CPU), or a FAISS factory string such as
-    `Flat`, `HNSW32`, `IVF1024,Flat`."""
+    """`auto`, `exact`, `fused` (exact too, compiled, on the CPU), `blocked` (exact too, for GPUs),
+    or a FAISS factory string such as `Flat`, `HNSW32`, `IVF1024,Flat`."""
     nprobe: int | None = None
     """FAISS's nprobe, for IVF indexes only: lists visited per query."""
     efSearch: int | None = None  # FAISS's spelling

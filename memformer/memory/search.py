@@ -94,20 +94,23 @@ def build_search(config: MemoryConfig, head_dim: int, device: torch.device) -> S
     Raises:
         ValueError: the compiled part is missing, or FAISS cannot build an index of that name.
     """
+    from memformer.memory.blocked import BlockedSearch
     from memformer.memory.exact import ExactSearch
     from memformer.memory.fused import FusedSearch, is_built
 
-    match config.search:
-        case "auto":
-            name, why = _choice(is_built(), head_dim, device.type)
-            _say_choice(name, why)
-            return FusedSearch(head_dim) if name == "fused" else ExactSearch()
+    name = config.search
+    if name == "auto":
+        name, why = _choice(is_built(), head_dim, device.type)
+        _say_choice(name, why)
+    match name:
         case "exact":
             return ExactSearch()
+        case "blocked":
+            return BlockedSearch(head_dim, device)
         case "fused":
             if device.type != "cpu":
                 raise ValueError(f"search='fused' runs on the CPU, the memory is on {device}: "
-                                 "take search='exact'")  # fmt: skip
+                                 "take search='blocked' or 'exact'")  # fmt: skip
             return FusedSearch(head_dim)
         case factory:
             from memformer.memory.faiss_search import FaissSearch
@@ -118,7 +121,7 @@ def build_search(config: MemoryConfig, head_dim: int, device: torch.device) -> S
 def _choice(is_built: bool, head_dim: int, device: str) -> tuple[str, str]:
     """What `auto` takes, and why."""
     if device != "cpu":
-        return "exact", f"the memory is on {device}"
+        return "exact", f"the memory is on {device}, where 'blocked' has not been timed"
     if not is_built:
         return "exact", "the compiled part of 'fused' was not built (no C++ compiler)"
     if head_dim % 2:

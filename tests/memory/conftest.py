@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from memformer.config import MemoryConfig
-from memformer.memory import PagedMemory, faiss_search, fused
+from memformer.memory import PagedMemory, blocked, faiss_search, fused
 
 G, D = 2, 8
-EXACT = {"exact": {}, "Flat": {}, **({"fused": {}} if fused.is_built() else {})}
+EXACT = {"exact": {}, "blocked": {}, "Flat": {}, **({"fused": {}} if fused.is_built() else {})}
 APPROXIMATE = {
     "HNSW32": {"efSearch": 64},
     "IVF16,Flat": {"nprobe": 8},
@@ -24,6 +24,8 @@ ON_PAGES = [(s, d) for s in BACKENDS for d in DTYPES]
 @pytest.fixture(autouse=True)
 def small_groups(monkeypatch):
     """Groups of a few pairs, so that small memories have several."""
+    monkeypatch.setattr(blocked, "GROUP_LEN", 16)
+    monkeypatch.setattr(blocked, "BLOCK_LEN", 2)
     monkeypatch.setattr(faiss_search, "GROUP_LEN", 16)
     monkeypatch.setattr(fused, "GROUP_LEN", 16)
     monkeypatch.setattr(faiss_search, "POINTS_PER_CENTROID", 1)

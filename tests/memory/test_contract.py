@@ -48,6 +48,8 @@ def on_cpu(found):
 @each_device
 @pytest.mark.parametrize("capacity", [None, 50])
 def test_search_returns_stored_pairs_also_past_capacity(search, dtype, device, capacity):
+    if search == "fused" and device != "cpu":
+        pytest.skip("it is compiled for the CPU")
     memory = make(search, 3, device, dtype=dtype, capacity=capacity)
     plain = mirrored(memory, [131, 0, 3])
     queries = whole(3, 4, 5, D)

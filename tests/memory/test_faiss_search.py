@@ -11,7 +11,7 @@ from memformer.memory.faiss_search import _blocks
 from memformer.memory.recall import recall_at_k
 from tests.memory.conftest import APPROXIMATE, BACKENDS, EXACT, D, G, fill, make, whole
 
-FAISS = [name for name in BACKENDS if name not in ("exact", "fused")]
+FAISS = [name for name in BACKENDS if name not in ("exact", "blocked", "fused")]
 
 
 def ranges(memory, lane=0):
