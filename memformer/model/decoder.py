@@ -22,7 +22,8 @@ class DecoderOut(NamedTuple):
     """One reading of a segment; give it to `DecoderState.advance` to remember it."""
 
     logits: Tensor
-    """(B, L, V): of the token after each."""
+    """(B, L, V): of the token after each; of the last `n_logits` columns where these were asked
+    for."""
     hidden: Tensor | None
     """(B, L, n_embd), after the last norm, when asked for."""
     retrieved: dict[int, Retrieved] | None
@@ -181,6 +182,7 @@ class Decoder(nn.Module):
         *,
         want_hidden: bool = False,
         want_retrieved: bool = False,
+        n_logits: int | None = None,
         recompute: bool = False,
     ) -> DecoderOut:
         """Read a segment of each lane's manuscript. The state is not changed.
@@ -192,15 +194,21 @@ class Decoder(nn.Module):
             mask: (B, L) bool, False for padding, which stands at the end of a lane's row and is
                 not remembered; its logits mean nothing.
             want_hidden, want_retrieved: also return these.
+            n_logits: logits of so many last columns (counted with padding) instead of all L: with a
+                vocabulary of 49,152 they are a quarter of the products of a 135M model.
             recompute: keep no activations within blocks for going backward, but compute them again
                 (Chen et al. 2016, arXiv:1604.06174). Same gradients, less memory, more time.
 
         Raises:
             ValueError: an id outside the vocabulary, a shape that does not fit the state, a
-                negative fraction, padding before a token.
+                negative fraction, padding before a token, n_logits outside [0, L].
         """
         B, L = self._check_tokens(tokens, state)
         lengths = _lengths(mask, B, L)
+        if n_logits is not None and not 0 <= n_logits <= L:
+            raise ValueError(
+                f"n_logits must be in [0, {L}] for {L} tokens, or None, got {n_logits}"
+            )
         u = self._fraction(fraction, state, B, L)
         x = self._embed(tokens)
         x = x if self.fraction is None else x + self.fraction(u).type_as(x)
@@ -217,10 +225,11 @@ class Decoder(nn.Module):
             outs.append(out)
             convs += [h] if before is not None else []
         hidden = self.norm(x)
+        wanted = hidden if n_logits is None else hidden[:, L - n_logits :]
         weight = self.embedding.weight if self.head is None else self.head.weight
         retrieved = {i: out.retrieved for i, out in enumerate(outs) if out.retrieved is not None}
         return DecoderOut(
-            hidden @ weight.mT,
+            wanted @ weight.mT if n_logits != 0 else wanted.new_empty(B, 0, len(weight)),
             hidden if want_hidden else None,
             retrieved if want_retrieved else None,
             outs,

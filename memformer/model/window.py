@@ -107,10 +107,11 @@ class _Block(NamedTuple):
 def _blocks(q: Tensor, k: Tensor, n_held: tuple[int, ...], window: int) -> Iterator[_Block]:
     """Queries of each block, and the columns that one of them may see."""
     L, C = q.shape[2], k.shape[2]
+    first_held = C - L - max(n_held)
     for first in range(0, L, BLOCK):
         last = min(first + BLOCK, L)
         own = C - L + first  # column of the first query itself
-        columns = slice(max(0, own - window + 1), own + last - first)
+        columns = slice(max(first_held, own - window + 1), own + last - first)
         n, w = last - first, columns.stop - columns.start
         hidden = _outside(n, w, own - columns.start, window, q.dtype, q.device)[None, None]
         n_empty = [max(0, C - L - held - columns.start) for held in n_held]
@@ -141,38 +142,32 @@ def is_fused(q: Tensor) -> bool:
 
 
 def _read_fused(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-    o, lse = _attention(q, _of_heads(k, q), _of_heads(v, q), attn_mask=hidden, scale=1.0)
-    return o, lse
+    o, lse = _attention(_grouped(q, k), k, v, attn_mask=_of_rows(hidden, q, k), scale=1.0)
+    return _ungrouped(o, q), lse.reshape(q.shape[:3])
 
 
 def _back_fused(
     q: Tensor, k: Tensor, v: Tensor, hidden: Tensor,
     o: Tensor, lse: Tensor, grad_o: Tensor, grad_lse: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    D = q.shape[-1]
+    D, shape = q.shape[-1], q.shape
+    hidden = _of_rows(hidden, q, k)
     if grad_lse is not None:
         # ds = p (g · v - (g · o - grad of lse)), and torch knows no grad of lse: a channel in which
         # v is 0, g is 1 and o is -grad_lse brings it in
         q, k, v = (torch.nn.functional.pad(x, (0, 1)) for x in (q, k, v))
         o = torch.cat((o, -grad_lse[..., None].to(o.dtype)), dim=-1)
         grad_o = torch.nn.functional.pad(grad_o, (0, 1), value=1.0)
+    g, queries, o = (_grouped(x, k) for x in (grad_o, q, o))
     by_q, by_k, by_v = _attention_backward(
-        grad_o, q, _of_heads(k, q), _of_heads(v, q), o, lse, 0.0, False,
-        attn_mask=hidden, scale=1.0,
-    )  # fmt: skip
-    return by_q[..., :D], _of_groups(by_k[..., :D], k), _of_groups(by_v[..., :D], k)
+        g, queries, k, v, o, lse.reshape(g.shape[:3]), 0.0, False, attn_mask=hidden, scale=1.0
+    )
+    return by_q[..., :D].reshape(shape), by_k[..., :D], by_v[..., :D]
 
 
-def _of_heads(x: Tensor, q: Tensor) -> Tensor:
-    """(B, G, w, D) -> (B, H, w, D)."""
-    r = q.shape[1] // x.shape[1]
-    return x if r == 1 else x[:, :, None].expand(-1, -1, r, -1, -1).flatten(1, 2)
-
-
-def _of_groups(x: Tensor, k: Tensor) -> Tensor:
-    """(B, H, w, D) -> (B, G, w, D) summed in float32 or wider."""
-    wide = torch.promote_types(x.dtype, torch.float32)
-    return rearrange(x, "b (g r) w d -> b g r w d", g=k.shape[1]).sum(2, dtype=wide)
+def _of_rows(hidden: Tensor, q: Tensor, k: Tensor) -> Tensor:
+    """(B or 1, 1, n, w) -> (B or 1, 1, r n, w): query heads of one key head are rows of one."""
+    return hidden.repeat(1, 1, q.shape[1] // k.shape[1], 1)
 
 
 def _read_plain(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:

@@ -125,6 +125,18 @@ def test_hidden_states_and_retrievals_come_on_request(model, tokens):
     assert int(out.retrieved[1].token_index.min()) >= 2  # the two sinks are never in memory
 
 
+def test_logits_of_the_last_columns_are_those_of_all(model, tokens):
+    state = model.new_state(2)
+    whole = model(tokens, state)
+    for n in (0, 1, 7, tokens.shape[1]):
+        got = model(tokens, state, n_logits=n)
+        assert got.logits.shape == (2, n, model.config.vocab_size)
+        torch.testing.assert_close(got.logits, whole.logits[:, tokens.shape[1] - n :])
+    for bad in (-1, tokens.shape[1] + 1):
+        with pytest.raises(ValueError, match=f"n_logits must be in .* got {bad}"):
+            model(tokens, state, n_logits=bad)
+
+
 def test_short_convolution_is_causal_and_sees_its_width():
     model = lively(Decoder(small_config(n_layer=1, window=1, conv_width=3)))
     ids = torch.randint(0, 50, (1, 12))
