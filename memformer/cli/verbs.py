@@ -15,6 +15,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 import memformer as package
+from memformer.cli.plotbench import plotbench
 from memformer.process import tune_process
 
 _CAUGHT = (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError)
@@ -38,6 +39,7 @@ class Verbs(TyperGroup):
 app = typer.Typer(cls=Verbs, no_args_is_help=True, add_completion=False)
 data = typer.Typer(no_args_is_help=True, help="Fetch and look at novels.")
 app.add_typer(data, name="data")
+app.add_typer(plotbench, name="plotbench")
 
 
 def _say_version(is_asked: bool) -> None:

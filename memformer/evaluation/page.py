@@ -1,16 +1,15 @@
 """The report as one HTML page: styles, plots and script inside, nothing fetched from anywhere."""
 
-import base64
 import json
 from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from memformer.evaluation.assets import SCRIPT, STYLE
+from memformer.evaluation.assets import SCRIPT
 from memformer.evaluation.outcome import Outcome
+from memformer.evaluation.page_parts import figure, table, whole_page
 from memformer.evaluation.passage import Passage
 from memformer.evaluation.plots import Chapter, Plot
-from memformer.evaluation.tables import Cell, Table
 from memformer.evaluation.words import LIMITS, Words
 
 
@@ -22,32 +21,21 @@ def html_page(
     chapters: Sequence[Chapter] = (),
 ) -> str:
     """The whole page."""
-    figures = "\n".join(_figure(plot) for plot in plots)
+    figures = "\n".join(figure(plot) for plot in plots)
     shown = "\n".join(_passage(outcome, passage, i) for i, passage in enumerate(passages))
     more_done = "\n".join(_chapter(chapter) for chapter in chapters)
     data = json.dumps([_data(passage) for passage in passages], ensure_ascii=False)
     data = data.replace("</", "<\\/")  # a book may hold what would end the script
-    tables = "\n".join(_table(table) for table in words.tables)
-    more = "\n".join(_table(table) for table in words.more_tables)
+    tables = "\n".join(table(each) for each in words.tables)
+    more = "\n".join(table(each) for each in words.more_tables)
     limits = "".join(f"<li>{escape(line)}</li>" for line in LIMITS)
     facts = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in words.machine)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(words.title)}</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<header>
-<p class="kicker">memformer · reading report</p>
-<h1>{escape(words.title)}</h1>
-<p class="lead">{escape(" ".join(words.headline))}</p>
-<p class="by">{escape(words.subtitle)}</p>
-</header>
-<main>
-<aside class="warn">{escape(LIMITS[0])}</aside>
+    return whole_page(
+        kicker="memformer · reading report",
+        title=words.title,
+        lead=" ".join(words.headline),
+        by=words.subtitle,
+        main=f"""<aside class="warn">{escape(LIMITS[0])}</aside>
 {figures}
 {shown}
 {more_done}
@@ -57,63 +45,16 @@ def html_page(
 <h2>What this does not say</h2>
 <ul class="limits">{limits}</ul>
 <h2>How it was made</h2>
-<dl>{facts}</dl>
-</main>
-<script type="application/json" id="passages">{data}</script>
+<dl>{facts}</dl>""",
+        tail=f"""<script type="application/json" id="passages">{data}</script>
 <script>{SCRIPT}</script>
-</body>
-</html>
-"""
+""",
+    )
 
 
 def _chapter(chapter: Chapter) -> str:
     text = "".join(f"<p>{escape(each)}</p>" for each in chapter.paragraphs)
-    return f"{_figure(chapter.plot)}\n<blockquote>{text}</blockquote>"
-
-
-def _figure(plot: Plot) -> str:
-    return f"""<figure id="{plot.name}">
-<h2>{escape(plot.title)}</h2>
-<picture>
-<source media="(max-width: 640px)" srcset="{_uri(plot.narrow)}">
-<img src="{_uri(plot.wide)}" alt="{escape(plot.title)}">
-</picture>
-<figcaption>{escape(plot.caption)}</figcaption>
-</figure>"""
-
-
-def _uri(svg: bytes) -> str:
-    # as an image each plot keeps its ids to itself
-    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
-
-
-def _table(table: Table) -> str:
-    head = "".join(
-        f'<th scope="col"{_left(i, table)}>{escape(name)}</th>' for i, name in enumerate(table.head)
-    )
-    rows = "".join(
-        f"<tr{' class=strong' if i in table.strong else ''}>{_cells(row, table)}</tr>"
-        for i, row in enumerate(table.rows)
-    )
-    return f"""<div class="table"><table>
-<caption>{escape(table.title)}</caption>
-<thead><tr>{head}</tr></thead>
-<tbody>{rows}</tbody>
-</table></div>
-<p class="note">{escape(table.caption)}</p>"""
-
-
-def _cells(row: list[Cell], table: Table) -> str:
-    first, *rest = (
-        escape(cell.main) + (f"<small>{escape(cell.small)}</small>" if cell.small else "")
-        for cell in row
-    )
-    others = (f"<td{_left(i, table)}>{cell}</td>" for i, cell in enumerate(rest, start=1))
-    return f'<th scope="row">{first}</th>' + "".join(others)
-
-
-def _left(column: int, table: Table) -> str:
-    return " class=left" if column < table.n_text else ""
+    return f"{figure(chapter.plot)}\n<blockquote>{text}</blockquote>"
 
 
 def _passage(outcome: Outcome, passage: Passage, number: int) -> str:

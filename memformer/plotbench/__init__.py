@@ -1,0 +1,1 @@
+"""PlotBench: does a model keep the plot straight over a whole novel?"""

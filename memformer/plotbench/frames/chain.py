@@ -1,0 +1,70 @@
+# ruff: noqa: E501  (a sentence stands on one line)
+"""Things that pass from hand to hand, wrapped and unnamed after the first."""
+
+ORIGINS = (
+    "{p} rolled the {o} in a clean cloth and tied the corners.",
+    "What {p} had under the shawl was a {o}, wrapped twice against the wet.",
+    "{f} watched {p} put the {o} into a paper bag and fold the top down.",
+    "The {o} had been {p}'s grandmother's. {p} packed it in straw.",
+    "At the fair {p} won a {o} and had it wrapped.",
+    "{p} took the {o} off its nail, looked at it for the last time, and parcelled it up.",
+    "\"It's only a {o},\" said {p}, tying it into a handkerchief.",
+    "Out of the drawer {p} got the {o}, and sewed it into a square of flannel.",
+    "In {p}'s box, under sawdust, lay the {o}.",
+    "{f} lent the string with which {p} did up the {o}.",
+    "{p} could not keep the {o} in the house any longer and put it in a sack.",
+    "For the raffle {p} gave up the {o}, though in a sealed packet.",
+    "{p} had polished the {o} all afternoon; then it went into tissue.",
+    "The pawnbroker would not look at the {o}, so {p} wrapped it again.",
+)  # fmt: skip
+HANDOVERS = (
+    "What {p} had in the wrapping went to {r} across the [counter|table], without a word.",
+    "{p} leaned over the rail and let {p.his} bundle down into {r}'s arms.",
+    "\"Take it,\" said {p}. And so {r} came away with the parcel.",
+    "It rained, and {p} would not walk so far with the thing: {r} carried it off.",
+    "{p} lost the packet to {r} on the turn of a card.",
+    "By the time {f} looked again {p}'s burden had become {r}'s.",
+    "For two nights' lodging {p} paid {r} with what was in the wrapping.",
+    "{r} had asked for nothing, and was given the bundle by {p}.",
+    "The parcel changed hands on the bridge, from {p} to {r}.",
+    "\"You'll know what to do with it,\" {p} told {r}, holding out the package.",
+    "{p} left it on {r}'s doorstep and knocked and went.",
+    "In the crush at the gate {p} slipped the thing into {r}'s basket, as arranged.",
+    "{r} bought it from {p} unseen.",
+    "{p} was going abroad. What had been {p}'s stayed with {r}.",
+    "With both hands {p} passed the packet up to {r}.",
+    "{r} had a claim on it, and {p} gave way and gave it up.",
+    "They tossed for it, and {p} lost, and {r} took it home.",
+    "It was a present in the end: {p} pushed the wrapped thing towards {r}.",
+    "{p}'s boy ran over with the bundle, which {r} locked away.",
+    "Since {r} had the better lock, {p} parted with the parcel.",
+    "{f} saw {r} come out of {p}'s with something in a wrapping, and hurry.",
+    "Nobody noticed how what {p} had brought was carried away by {r}.",
+    "{p} swore never to want it back, and {r} put it in {r.his} coat.",
+    "Without undoing the knot {r} weighed in one hand what {p} had given up.",
+    "{r} signed for it. {p} took the receipt and left the package.",
+    "At the halt {p} handed the thing out through the window to {r}.",
+    "\"That makes us even,\" said {p} to {r}, and let go of the parcel.",
+    "{r} came for it at dusk, and {p}, who had been waiting, gave it over.",
+)  # fmt: skip
+CASUAL = (
+    "{x} asked the price of a {v} at the fair and put it back.",
+    "There was a {v} in the pawnbroker's window, and {x} had looked at it twice.",
+    "\"I could do with a {v},\" said {x}. Nobody offered one.",
+    "{x} had dreamt of a {v} and could make nothing of it.",
+    "A {v} lay in the road. It was broken, and {x} stepped over it.",
+    "{x} was telling {g} how a cousin had swallowed a {v} and lived.",
+)  # fmt: skip
+"""Nothing of which follows who has what."""
+PROBES = (
+    ("{x} looked round, shut the door, and unwrapped it on the bed. It was the", "."),
+    ("When they searched {x}'s room they found, as {f} had feared, the", "."),
+    ("On the last evening {x} brought out, from under the coats, a", "."),
+    ("What {x} had been keeping for so long turned out to be a", "."),
+    ("{f} asked to see it. {x} cut the string and there it was, the", "."),
+    ("From that day on there stood in {x}'s window, for anyone to see, the", "."),
+    ("\"It's mine now,\" said {x}, and took off the last of the wrapping. {f} saw the", "."),
+    ("The constable's list of what {x} had about {x.him} began with a", "."),
+    ("{x} felt through the cloth for the shape of it, the", ", and was content."),
+)  # fmt: skip
+LICENCE = "{x} had the {v}."

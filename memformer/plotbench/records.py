@@ -1,0 +1,71 @@
+"""Dataclasses as JSON records and back, strictly: no field too many, none of another type."""
+
+import types
+from dataclasses import MISSING, asdict, fields, is_dataclass
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+
+def to_record(value: Any) -> dict[str, Any]:
+    """Fields by name, nested ones too; JSON makes lists of tuples."""
+    return asdict(value)
+
+
+def from_record(kind: type[T], values: object) -> T:
+    """Build a dataclass from what JSON holds; lists become tuples, objects nested dataclasses.
+
+    Raises:
+        ValueError: no object, a field missing or unknown, a value of another type; the message
+            names the field.
+    """
+    if not isinstance(values, dict):
+        raise ValueError(f"must be a JSON object, got {type(values).__name__}")
+    hints = get_type_hints(kind)
+    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]  # T is a dataclass
+    for name in values:
+        if name not in known:
+            raise ValueError(f"has no field {name!r}; known are {', '.join(known)}")
+    for name, field in known.items():
+        is_needed = field.default is MISSING and field.default_factory is MISSING
+        if is_needed and name not in values:
+            raise ValueError(f"field {name!r} is missing")
+    return kind(**{name: _read(hints[name], value, name) for name, value in values.items()})
+
+
+def _read(hint: Any, value: Any, where: str) -> Any:
+    origin, inner = get_origin(hint), get_args(hint)
+    if isinstance(hint, type) and is_dataclass(hint):
+        try:
+            return from_record(hint, value)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in inner:
+            return None
+        (hint,) = (each for each in inner if each is not type(None))
+        return _read(hint, value, where)
+    if origin is tuple and isinstance(value, list):
+        each = inner[:1] * len(value) if inner[-1:] == (Ellipsis,) else inner
+        if len(each) == len(value):
+            return tuple(
+                _read(part, one, f"{where}[{i}]")
+                for i, (part, one) in enumerate(zip(each, value, strict=True))
+            )
+    elif _fits(hint, origin, inner, value):
+        return float(value) if hint is float else value
+    raise ValueError(f"{where} must be {_name(hint)}, got {value!r:.80}")
+
+
+def _fits(hint: Any, origin: Any, inner: tuple[Any, ...], value: Any) -> bool:
+    if origin is Literal:
+        return value in inner
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(hint, type) and isinstance(value, hint)
+
+
+def _name(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)

@@ -1,0 +1,136 @@
+"""A report of results: one HTML page that needs no other file, one Markdown page, the plots."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from memformer.evaluation.store import write_whole
+from memformer.plotbench.findings import Findings
+from memformer.plotbench.metrics import CHANCE
+from memformer.plotbench.pictures import every_plot
+from memformer.plotbench.position import PositionRows
+from memformer.plotbench.position_tables import position_tables
+from memformer.plotbench.report_page import Page, html_page, markdown_page
+from memformer.plotbench.report_tables import cell, every_table
+from memformer.plotbench.results import Result
+from memformer.plotbench.rows import Run
+from memformer.plotbench.story import Bench
+from memformer.plotbench.trend import trend_tables
+from memformer.plotbench.worked import examples
+
+LIMITS = (
+    "A high score is necessary, not sufficient: it shows that a model can tell which continuation "
+    "fits, not that it would write it.",
+    "The stories are made by rules, in one voice, in English. A model of novels reads them as "
+    "something foreign; scores of a model trained on the simulator's own train split are another "
+    "kind of number and belong in a table of their own.",
+    "attr.static and attr.update are solved by looking up the latest sentence with a name and a "
+    "value: they measure retrieval.",
+    "attr.hearsay puts both claims about a person into the story: whoever picks one of the two "
+    "without meaning gets a quarter of the groups right, not a sixteenth. Compare it with .25.",
+    "Intervals are over stories. They hold neither another training seed nor another benchmark.",
+    "Cells that were not declared beforehand are looked at, not tested: their p-values are "
+    "adjusted among themselves.",
+)
+
+
+class ReportPaths(NamedTuple):
+    """What was written."""
+
+    html: Path
+    markdown: Path
+    plots: list[Path]
+
+
+def write_report(
+    folder: Path | str,
+    bench: Bench,
+    rows: Sequence[Result],
+    *,
+    compared: tuple[str, str] | None = None,
+    markdown: Path | str | None = None,
+    position: PositionRows | None = None,
+) -> ReportPaths:
+    """Write `report.html`, `report.md` and `plots/` into a folder.
+
+    Args:
+        folder: where to; made if need be.
+        bench: the data that the results are of.
+        rows: of all runs.
+        compared: labels of two runs (`Run.label`) to take the difference of.
+        markdown: where the Markdown goes instead of `report.md`.
+        position: what `position.run_position` found, for tables of its own.
+
+    Raises:
+        ValueError: no results, results of other data, or a label that no run has.
+    """
+    folder = Path(folder)
+    found = Findings(bench, rows)
+    pair = None if compared is None else _pair(found, compared)
+    page = Page(
+        title=f"PlotBench: {found.lead.model}",
+        subtitle=f"Data {bench.manifest.get('bench_version')}, "
+        f"{str(bench.manifest.get('content_sha256'))[:12]}: "
+        f"{len({story.seed for story in bench.stories})} worlds, {len(bench.probes):,} probes.",
+        headline=headline(found),
+        plots=every_plot(found),
+        tables=[
+            *every_table(found, pair),
+            *([] if pair is None else trend_tables(found, *pair)),
+            *([] if position is None else position_tables(position)),
+        ],
+        examples=examples(found),
+        limits=LIMITS,
+    )
+    paths = ReportPaths(
+        folder / "report.html",
+        folder / "report.md" if markdown is None else Path(markdown),
+        [folder / "plots" / f"{plot.name}.svg" for plot in page.plots],
+    )
+    write_whole(paths.html, html_page(page).encode())
+    plots = Path(os.path.relpath(folder / "plots", paths.markdown.parent)).as_posix()
+    write_whole(paths.markdown, markdown_page(page, plots).encode())
+    for path, plot in zip(paths.plots, page.plots, strict=True):
+        write_whole(path, plot.wide)
+    return paths
+
+
+def headline(found: Findings) -> list[str]:
+    """What came out, in a few sentences; what lies within the noise is not called a finding."""
+    s = found.scores(found.lead)
+    if s is None:
+        return [f"{found.lead.label} was asked no question of the families that carry the claim."]
+    shown = cell(s.group)
+    chance = CHANCE["group"]
+    if s.group.low > chance:
+        against = "above chance (.06)"
+    elif s.group.high < chance:
+        against = "below chance (.06)"
+    else:
+        against = "not told apart from chance (.06)"
+    sentences = [
+        f"{found.lead.label} gets {shown.main} {shown.small} of the groups right in the families "
+        f"that carry the claim: {against}."
+    ]
+    best = [
+        (other.group.value, run.model)
+        for run in found.rivals
+        if (other := found.scores(run)) is not None
+    ]
+    value, name = max(best)
+    sentences.append(f"The best shortcut there ({name}) gets {value:.2f}.")
+    if found.incomplete:
+        sentences.append(
+            f"{len(found.incomplete)} groups lack a cell and count in no number of groups: "
+            f"{', '.join(found.incomplete[:3])}{' …' if len(found.incomplete) > 3 else ''}."
+        )
+    return sentences
+
+
+def _pair(found: Findings, labels: tuple[str, str]) -> tuple[Run, Run]:
+    known = {run.label: run for run in found.models}
+    for label in labels:
+        if label not in known:
+            raise ValueError(f"no run is called {label!r}; there are: {', '.join(known)}")
+    return known[labels[0]], known[labels[1]]

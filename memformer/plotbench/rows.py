@@ -1,0 +1,75 @@
+"""Rows of results: which may be taken together, and how they are read from a run's folder."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from memformer.plotbench.records import from_record
+from memformer.plotbench.results import Result
+from memformer.plotbench.story import Bench
+
+
+class Run(NamedTuple):
+    """Rows that may be taken together. What was cut to fit a context is a run of its own."""
+
+    model: str
+    condition: str
+    fraction: str
+    truncated: bool = False
+
+    @property
+    def label(self) -> str:
+        """As tables name it."""
+        told = "" if self.fraction == "true" else f", fraction {self.fraction}"
+        return f"{self.model} {self.condition}{told}{', cut' if self.truncated else ''}"
+
+
+def by_run(rows: Iterable[Result]) -> dict[Run, list[Result]]:
+    """Rows of each run, in the order in which runs first occur."""
+    found: dict[Run, list[Result]] = {}
+    for row in rows:
+        run = Run(row.model, row.condition, row.fraction, row.truncated)
+        found.setdefault(run, []).append(row)
+    return found
+
+
+def load_results(path: Path | str, bench: Bench) -> list[Result]:
+    """Read `results.jsonl` of this data.
+
+    Raises:
+        ValueError: results of other data or another version (both named), a log-probability that is
+            no number, a probe that is unknown or asked twice under one run, a damaged line; the
+            message names line and probe.
+    """
+    path = Path(path)
+    rows: list[Result] = []
+    for line, text in enumerate(path.read_text(encoding="utf-8").rstrip("\n").split("\n"), 1):
+        try:
+            rows.append(from_record(Result, json.loads(text)))
+        except ValueError as error:
+            raise ValueError(f"{path.name} line {line}: {error}") from None
+    refuse_bad_rows(rows, bench, path.name)
+    return rows
+
+
+def refuse_bad_rows(rows: Sequence[Result], bench: Bench, name: str = "results") -> None:
+    """Raise ValueError as `load_results` says."""
+    told = (bench.manifest.get("bench_version"), bench.manifest.get("content_sha256"))
+    golds = {probe.probe_id: probe.gold for probe in bench.probes}
+    seen: set[tuple[str, Run]] = set()
+    for line, row in enumerate(rows, 1):
+        where = f"{name} line {line} ({row.probe_id})"
+        if (row.bench_version, row.bench_sha256) != told:
+            raise ValueError(
+                f"{where}: results are of data {row.bench_version} {row.bench_sha256[:12]}, this "
+                f"is {told[0]} {str(told[1])[:12]}: run it again on this data"
+            )
+        if row.probe_id not in golds:
+            raise ValueError(f"{where}: the data has no such probe")
+        if row.gold != golds[row.probe_id]:
+            raise ValueError(f"{where}: gold is {golds[row.probe_id]} in the data, got {row.gold}")
+        key = row.probe_id, Run(row.model, row.condition, row.fraction, row.truncated)
+        if key in seen:
+            raise ValueError(f"{where}: stands on an earlier line for {key[1].label} too")
+        seen.add(key)

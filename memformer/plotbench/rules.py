@@ -1,0 +1,142 @@
+"""Shortcuts that read no meaning: rules that rank two options by where words stand.
+
+A rule that finds nothing ranks both alike: a tie, which no pair and no group counts as right.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import NamedTuple
+
+from memformer.plotbench.story import Bench, Probe, Story
+from memformer.plotbench.story_words import StoryWords, Unit, words_of
+
+Ranks = tuple[float, float]
+
+
+class Asked(NamedTuple):
+    """A probe in words, and how much of its story stands before it."""
+
+    story: StoryWords
+    n_read: int
+    name: list[str]
+    """What the stem says of this person and not of the other one of the group."""
+    stem: list[str]
+    options: tuple[list[str], list[str]]
+    lengths: tuple[int, int]
+    """Of the options, in characters."""
+
+
+def asked(bench: Bench) -> tuple[tuple[Probe, Asked], ...]:
+    """Every probe in words; one of an incomplete group has no name."""
+    return _asked(bench.stories, bench.probes)
+
+
+@lru_cache(maxsize=1)  # a dozen rules ask the same
+def _asked(
+    stories: tuple[Story, ...], probes: tuple[Probe, ...]
+) -> tuple[tuple[Probe, Asked], ...]:
+    words = {story.story_id: StoryWords(story.text) for story in stories}
+    stems = {(p.group_id, *p.cell): set(words_of(p.stem)) for p in probes}
+    found = []
+    for p in probes:
+        twin, side = p.cell
+        other = stems.get((p.group_id, twin, "y" if side == "x" else "x"))
+        stem, story = words_of(p.stem), words[p.story_id]
+        name = [] if other is None else [word for word in stem if word not in other]
+        options = words_of(p.options[0]), words_of(p.options[1])
+        lengths = len(p.options[0]), len(p.options[1])
+        n_read = story.n_read(p.insert_at_char)
+        found.append((p, Asked(story, n_read, name[:1], stem, options, lengths)))
+    return tuple(found)
+
+
+def shorter(q: Asked) -> Ranks:
+    """Fewer characters."""
+    return -q.lengths[0], -q.lengths[1]
+
+
+def more_frequent(q: Asked) -> Ranks:
+    """More often in the story."""
+    return _each(q, len)
+
+
+def last_mentioned(q: Asked) -> Ranks:
+    """Later in the story."""
+    return _each(q, lambda places: max(places, default=-1))
+
+
+def first_mentioned(q: Asked) -> Ranks:
+    """Earlier in the story."""
+    return _each(q, lambda places: -min(places, default=10**9))
+
+
+def nearest_to_name(q: Asked) -> Ranks:
+    """Fewest words between a mention of the name and one of the option."""
+    names = q.story.places(q.name, q.n_read)
+    return _each(q, lambda places: -_gap(names, places))
+
+
+def longest_match(q: Asked) -> Ranks:
+    """The n-gram that the story repeats: most words of the stem's end before the option, up to 4;
+    then more often."""
+
+    def rank(option: list[str]) -> float:
+        for n in range(min(4, len(q.stem)), -1, -1):
+            context = q.stem[len(q.stem) - n :]
+            times = len(q.story.places([*context, *option], q.n_read))
+            if times:
+                return n + 1 - 1 / (1 + times)
+        return 0.0
+
+    return rank(q.options[0]), rank(q.options[1])
+
+
+def most_sentences(q: Asked) -> Ranks:
+    """More sentences hold the name and the option."""
+    return _together(q, len)
+
+
+def latest_sentence(q: Asked) -> Ranks:
+    """The later sentence that holds the name and the option."""
+    return _together(q, lambda held: max(held, default=-1))
+
+
+def best_by_bm25(unit: Unit) -> Callable[[Asked], Ranks]:
+    """The sentence or paragraph most like the stem, of those that hold one of the options."""
+
+    def rank(q: Asked) -> Ranks:
+        found = q.story.bm25(q.stem, unit, q.n_read)
+        one, other = (_units(q, option, unit) for option in q.options)
+        return (
+            max((found.get(each, 0.0) for each in one - other), default=0.0),
+            max((found.get(each, 0.0) for each in other - one), default=0.0),
+        )
+
+    return rank
+
+
+def _each(q: Asked, number: Callable[[list[int]], float]) -> Ranks:
+    one, other = (number(q.story.places(option, q.n_read)) for option in q.options)
+    return one, other
+
+
+def _units(q: Asked, phrase: list[str], unit: Unit) -> set[int]:
+    index = q.story.units[unit]
+    return {index[i] for i in q.story.places(phrase, q.n_read)}
+
+
+def _together(q: Asked, number: Callable[[set[int]], float]) -> Ranks:
+    named = _units(q, q.name, "sentence")
+    one, other = (named & _units(q, option, "sentence") for option in q.options)
+    return number(one), number(other)
+
+
+def _gap(a: Iterable[int], b: Iterable[int]) -> float:
+    """Smallest distance of two sorted lists of words, 10^9 if one is empty."""
+    marked = sorted([(i, 0) for i in a] + [(i, 1) for i in b])
+    gaps = (
+        other[0] - one[0]
+        for one, other in zip(marked, marked[1:], strict=False)
+        if one[1] != other[1]
+    )
+    return min(gaps, default=10**9)

@@ -1,0 +1,101 @@
+"""The verbs make and check, run as a user runs them."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+
+from memformer.plotbench.files import load
+from tests.plotbench.made_rows import rows_on
+from tests.test_cli import process as process  # the fixture that keeps verbs within this process
+from tests.test_cli import run as run_verb
+
+
+def run(*arguments):
+    return run_verb("plotbench", *arguments)
+
+
+def test_make_writes_what_check_reads(tmp_path):
+    made = run("make", "--seeds", "5:8", "--lengths", "1k,2k", "--distances", "128,512",
+               "--families", "attr.static,life", "--out", tmp_path / "pb")  # fmt: skip
+    assert made.exit_code == 0, made.output
+    bench = load(tmp_path / "pb")
+    assert {story.seed for story in bench.stories} == {5, 6, 7}
+    assert {story.bucket for story in bench.stories} == {128, 512}
+    assert {probe.family for probe in bench.probes} <= {"attr.static", "life"}
+    assert f"12 texts, {len(bench.probes)} probes" in made.output
+
+    checked = run("check", tmp_path / "pb")
+    assert checked.exit_code == 1  # three stories show nothing of shortcuts
+    assert "pass  oracle: right in all" in checked.output and "not passed" in checked.output
+
+
+def test_check_ends_well_where_every_rule_holds(tmp_path):
+    families = "attr.static,attr.update,attr.alias"
+    made = run("make", "--seeds", "0:64", "--lengths", "2k", "--distances", "128",
+               "--families", families, "--out", tmp_path / "pb")  # fmt: skip
+    assert made.exit_code == 0, made.output
+    checked = run("check", tmp_path / "pb")
+    assert checked.exit_code == 0 and checked.output.endswith("\npassed\n")
+
+
+def test_make_also_writes_tasks_for_lm_eval(tmp_path):
+    tasks = tmp_path / "tasks"
+    asked = ["make", "--seeds", "5:7", "--lengths", "1k", "--distances", "128", "--families",
+             "attr.static", "--lm-eval", tasks]  # fmt: skip
+    made = run(*asked, "--out", tmp_path / "pb")
+    assert made.exit_code == 0, made.output
+    assert "1 tasks of lm-eval, tag plotbench" in made.output
+    assert (tasks / "plotbench_attr_static_d128.yaml").is_file()
+    n = len((tasks / "plotbench_attr_static_d128.jsonl").read_text().splitlines())
+    assert n == len(load(tmp_path / "pb").probes)
+    again = run(*asked, "--out", tmp_path / "other")
+    assert again.exit_code == 1 and "is not empty" in again.output
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give either --seeds or --novels, got None and None"),
+        (["--seeds", "0:1", "--novels", "all"], "give either --seeds or --novels"),
+        (["--seeds", "0:1", "--renamed"], "--renamed and --context-chars are of --novels"),
+        (["--novels", "no-such-book"], "no-such-book"),
+        (["--seeds", "5"], "--seeds must be FIRST:END, such as 1000:1200, got '5'"),
+        (["--seeds", "0:2", "--lengths", "4m"], "--lengths must be numbers such as 512,4k"),
+        (["--seeds", "0:2", "--families", "attr.hat"], "families must be among core, extended"),
+        (["--seeds", "2:2"], "first < end, got (2, 2)"),
+    ],
+    ids=str,
+)
+def test_bad_arguments_end_with_one_line(tmp_path, arguments, message):
+    found = run("make", *arguments, "--out", tmp_path / "pb")
+    assert found.exit_code == 1 and message in found.output
+    assert not (tmp_path / "pb").exists()
+
+
+def test_a_damaged_folder_ends_with_one_line(tmp_path):
+    assert run("make", "--seeds", "0:1", "--out", tmp_path / "pb").exit_code == 0
+    (tmp_path / "pb" / "text" / "s000000.d512.A.txt").write_text("once")
+    found = run("check", tmp_path / "pb")
+    assert found.exit_code == 1 and "stories.jsonl line 1 (s000000.d512.A)" in found.output
+
+
+def test_report_writes_pages_of_results_and_lists_known_runs(tmp_path):
+    data, results = tmp_path / "pb", tmp_path / "results"
+    assert run("make", "--seeds", "0:3", "--out", data).exit_code == 0
+    bench = load(data)
+    rows = [
+        row
+        for condition, m in (("on", 1.0), ("off", -1.0))
+        for row in rows_on(bench, [m] * len(bench.probes), model="toy", condition=condition)
+    ]
+    results.mkdir()
+    lines = "".join(json.dumps(asdict(row)) + "\n" for row in rows)
+    (results / "results.jsonl").write_text(lines)
+    done = run("report", results, "--data", data, "--compare", "toy on", "toy off")
+    assert done.exit_code == 0, done.output
+    assert "toy on minus toy off" in (results / "report.md").read_text()
+    assert (results / "report.html").is_file()
+    unknown = run("report", results, "--data", data, "--compare", "toy on", "toy of")
+    assert unknown.exit_code == 1 and "there are: toy on, toy off" in unknown.output
