@@ -8,6 +8,7 @@ Conditions  off         window and sinks        shuffled    retrieved keys give 
             on          and the memory          other_book  another story's memory
             full        full attention, by transformers; past 8,192 tokens beyond its training
             truncated   the last 96 tokens alone: no twin can be told from the other
+            local       the same, with a plain sentence that decides right before the question
 
 Families are the core ones; stories are as short as their distance and ten groups allow. `summary`
 writes the numbers and a report from the rows of all folders; `cost` reads stories of 4K tokens with
@@ -27,6 +28,7 @@ import json
 import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,7 @@ from memformer.interop.tokenizer import HFTokenizer
 from memformer.interop.transformers import load_llama
 from memformer.plotbench.make import joined, make
 from memformer.plotbench.memformer_scorer import MemformerScorer
-from memformer.plotbench.metrics import difference, retrieval, scores
+from memformer.plotbench.metrics import difference, groups_of, retrieval, scores
 from memformer.plotbench.progress import story_lines
 from memformer.plotbench.report import write_report
 from memformer.plotbench.results import Result
@@ -56,11 +58,11 @@ from memformer.plotbench.run import run
 from memformer.plotbench.scorers import Scorer
 from memformer.plotbench.session import Question
 from memformer.plotbench.statistics import Estimate
-from memformer.plotbench.story import CLAIM, RETRIEVAL_FLOOR, Bench
+from memformer.plotbench.story import CLAIM, CORE, RETRIEVAL_FLOOR, Bench
 
 PARTS = {128: (30, 640), 512: (14, 2304), 2048: (10, 5120), 8192: (10, 12_288)}
 """By distance: how many seeds, and the length of their stories in tokens."""
-CONDITIONS = ("off", "on", "shuffled", "other_book", "full", "truncated")
+CONDITIONS = ("off", "on", "shuffled", "other_book", "full", "truncated", "local")
 LAST = 96  # tokens of the truncated model
 COST_LENGTH, COST_BUCKET = 4096, 1024
 
@@ -103,8 +105,8 @@ def score(folder: Path, condition: str, buckets: Sequence[int]) -> None:
     match condition:
         case "full":
             scorer, asked = theirs(), "plain"
-        case "truncated":
-            scorer, asked = ours(last=LAST), "truncated"
+        case "truncated" | "local":
+            scorer, asked = ours(last=LAST), condition
             scorer.name += f"-last{LAST}"
         case _:
             scorer, asked = ours(), condition
@@ -122,7 +124,9 @@ def summary(folder: Path, out: Path) -> None:
         for condition in CONDITIONS
         if (folder / condition).exists()
     }
-    kinds = {"claim": CLAIM, "floor": RETRIEVAL_FLOOR, "core": None}
+    kinds = {
+        "claim": CLAIM, "floor": RETRIEVAL_FLOOR, "core": None, **{name: (name,) for name in CORE},
+    }  # fmt: skip
     table = [
         {"condition": condition, "bucket": bucket, "families": kind, **_numbers(chosen)}
         for condition, every in rows.items()
@@ -132,7 +136,14 @@ def summary(folder: Path, out: Path) -> None:
     ]
     effects = [
         {"first": a, "second": b, "bucket": bucket, "families": kind, **_effect(one, other)}
-        for a, b in (("on", "off"), ("on", "shuffled"), ("on", "other_book"), ("full", "on"))
+        for a, b in (
+            ("on", "off"),
+            ("on", "shuffled"),
+            ("on", "other_book"),
+            ("full", "on"),
+            ("local", "on"),
+            ("local", "full"),
+        )
         if a in rows and b in rows
         for bucket in PARTS
         for kind, families in kinds.items()
@@ -145,7 +156,11 @@ def summary(folder: Path, out: Path) -> None:
         "stories_scored": {c: len({row.story_id for row in every}) for c, every in rows.items()},
     }  # fmt: skip
     out.write_text(json.dumps({**about, "scores": table, "effects": effects}, indent=1) + "\n")
-    merged = [row for every in rows.values() for row in every]
+    merged = [
+        replace(row, model="smollm2-135m") if condition == "local" else row
+        for condition, every in rows.items()
+        for row in every
+    ]  # so that the report takes it for the ceiling of the others
     print(write_report(folder / "report", bench, merged).html)
 
 
@@ -160,14 +175,12 @@ def _numbers(rows: Sequence[Result]) -> dict[str, Any]:
         "item": _rounded(s.item), "pair": _rounded(s.pair), "group": _rounded(s.group),
         "did": _rounded(s.did), "n_groups": s.n_groups, "n_stories": s.group.n_stories,
         "d_near_tokens": [min(distances), statistics.median(distances), max(distances)],
-        "largest_did": max(abs(x) for x in _dids(rows)),
+        "largest_did": max((abs(x) for x in _dids(rows)), default=None),
         "recall_32": None if found is None else [_rounded(x) for x in found.recall[32]],
     }  # fmt: skip
 
 
 def _dids(rows: Sequence[Result]) -> list[float]:
-    from memformer.plotbench.metrics import groups_of
-
     return [float(x) for x in groups_of(rows).did]
 
 

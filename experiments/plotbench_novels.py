@@ -15,6 +15,7 @@ Run:    python experiments/plotbench_novels.py precision corrupt suffix place --
 """
 
 import argparse
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ from memformer.config import MemoryConfig
 from memformer.config.plotbench_novels import NovelConfig, PlaceConfig, SuffixConfig
 from memformer.data import smollm2
 from memformer.data.sources import SMOLLM2_FILE
+from memformer.evaluation.machine import describe
 from memformer.interop.transformers import load_llama
 from memformer.plotbench.memformer_scorer import MemformerScorer
 from memformer.plotbench.metrics import scores
@@ -54,6 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("tasks", nargs="+", choices=("precision", "corrupt", "suffix", "place"))
     parser.add_argument("--out", type=Path, help="folder of the rows of `corrupt`")
+    parser.add_argument("--result", type=Path, help="JSON of the numbers of `place`")
     parser.add_argument("--books", nargs="+", default=[])
     parser.add_argument("--context-chars", type=int, default=16_000)
     parser.add_argument("--conditions", nargs="+", default=["on", "off", "full", "truncated"])
@@ -131,6 +134,7 @@ def place(args: argparse.Namespace) -> None:
     numbered = by_chapter_number(found)
     print(f"{len(found)} excerpts; a chapter's number stands in {numbered.share:.3f} of them")
     hidden = mean_hidden(model, found)
+    rows = []
     for name, predicted in (
         ("constant .5", by_constant(found)),
         ("chapter number", numbered.predicted),
@@ -139,6 +143,16 @@ def place(args: argparse.Namespace) -> None:
     ):
         told = judge(found, predicted)
         print(f"{name}: MAE {shown(told.mae)}, Spearman {shown(told.spearman)}")
+        rows.append({"way": name, "mae": listed(told.mae), "spearman": listed(told.spearman)})
+    if args.result is not None:
+        about = {"n_excerpt": len(found), "n_book": len({each.book for each in found})}
+        text = json.dumps({**describe(), **about, "rows": rows}, indent=1)
+        args.result.write_text(text + "\n")
+
+
+def listed(found: Estimate) -> list[float | None]:
+    """Value and bounds, for JSON."""
+    return [None if x != x else round(x, 4) for x in (found.value, found.low, found.high)]
 
 
 def shown(found: Estimate) -> str:
