@@ -56,7 +56,7 @@ def build_scorer(
                 raise ValueError(f"{told}: baselines have their own names: write {model}")
             return build_shortcut(rest)
         case "hf":
-            scorer: Any = _hf(rest, config, device)
+            scorer: Scorer = _hf(rest, config, device)
         case "lm-eval":
             scorer = _lm_eval(model, rest, config)
         case _ if model == "smollm2":
@@ -71,7 +71,7 @@ def build_scorer(
     scorer.name = name or scorer.name
     if config.last is not None:
         scorer.name = f"{scorer.name}-last{config.last}"
-    return scorer  # type: ignore[no-any-return]
+    return scorer
 
 
 def _ours(

@@ -140,29 +140,21 @@ def scores(rows: Sequence[Result]) -> Scores:
     groups = groups_of(rows)
     m = np.array([margin(row) for row in rows])
     items = (m > 0) + (m == 0) / 2
-    every = np.array([row.seed for row in rows])
-    stories = np.unique(every)
-    values = (
-        (items, every), (groups.pairs_right, groups.seeds), (groups.is_right, groups.seeds),
-        (groups.did, groups.seeds), (groups.per_byte.mean(1), groups.seeds),
-    )  # fmt: skip
-    sums = np.stack([_sums(each, seeds, stories) for each, seeds in values], axis=1)  # (S, 5, 2)
-    found = [
-        Estimate(float(value), float(low), float(high), len(stories))
-        for value, low, high in intervals(sums, mean)
-    ]
-    item, pair, group = (of_share(each) for each in found[:3])
-    return Scores(
-        item, pair, group, found[3], found[4], len(groups.ids), len(rows), groups.incomplete
-    )
-
-
-def _sums(values: Floats, seeds: NDArray[np.int64], stories: NDArray[np.int64]) -> Floats:
-    """(S, 2): sum and number of a story's values; stories without any have 0."""
-    at = np.searchsorted(stories, seeds)
-    return np.stack(
-        [np.bincount(at, values, len(stories)), np.bincount(at, minlength=len(stories))], axis=-1
-    )
+    item = mean_interval(items, [row.seed for row in rows], is_share=True)
+    if not groups.ids:
+        nothing = Estimate(math.nan, math.nan, math.nan, 0)
+        pair = group = did = per_byte = nothing
+    else:  # over the stories that have a complete group
+        columns = (groups.pairs_right, groups.is_right, groups.did, groups.per_byte.mean(1))
+        sums = np.stack(
+            [story_sums([each, np.ones(len(each))], groups.seeds) for each in columns], axis=1
+        )  # (S, 4, 2)
+        found = [
+            Estimate(float(value), float(low), float(high), len(sums))
+            for value, low, high in intervals(sums, mean)
+        ]
+        pair, group, did, per_byte = of_share(found[0]), of_share(found[1]), *found[2:]
+    return Scores(item, pair, group, did, per_byte, len(groups.ids), len(rows), groups.incomplete)
 
 
 class Difference(NamedTuple):

@@ -54,7 +54,11 @@ def read_rows(path: Path, kind: type[T]) -> list[T]:
         ValueError: as `RowFile`.
     """
     content = path.read_bytes() if path.exists() else b""
-    whole = content[: content.rfind(b"\n") + 1].decode()
+    try:
+        whole = content[: content.rfind(b"\n") + 1].decode()
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ValueError(f"{path.name} line {line} is not UTF-8: the file is damaged") from None
     return [
         _read(kind, f"{path.name} line {line}", text)
         for line, text in enumerate(whole.split("\n")[:-1], 1)

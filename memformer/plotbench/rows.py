@@ -1,12 +1,11 @@
 """Rows of results: which may be taken together, and how they are read from a run's folder."""
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from memformer.plotbench.records import from_record
 from memformer.plotbench.results import Result
+from memformer.plotbench.row_file import read_rows
 from memformer.plotbench.story import Bench
 
 
@@ -43,12 +42,11 @@ def load_results(path: Path | str, bench: Bench) -> list[Result]:
             message names line and probe.
     """
     path = Path(path)
-    rows: list[Result] = []
-    for line, text in enumerate(path.read_text(encoding="utf-8").rstrip("\n").split("\n"), 1):
-        try:
-            rows.append(from_record(Result, json.loads(text)))
-        except ValueError as error:
-            raise ValueError(f"{path.name} line {line}: {error}") from None
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path}: give a folder that `run` wrote")
+    rows = read_rows(path, Result)
+    if not rows:
+        raise ValueError(f"{path.name} holds no row: run something first")
     refuse_bad_rows(rows, bench, path.name)
     return rows
 

@@ -20,6 +20,8 @@ class Asked(NamedTuple):
     n_read: int
     name: list[str]
     """What the stem says of this person and not of the other one of the group."""
+    other: list[str]
+    """The other one's name."""
     stem: list[str]
     options: tuple[list[str], list[str]]
     lengths: tuple[int, int]
@@ -36,17 +38,18 @@ def _asked(
     stories: tuple[Story, ...], probes: tuple[Probe, ...]
 ) -> tuple[tuple[Probe, Asked], ...]:
     words = {story.story_id: StoryWords(story.text) for story in stories}
-    stems = {(p.group_id, *p.cell): set(words_of(p.stem)) for p in probes}
+    stems = {(p.group_id, *p.cell): words_of(p.stem) for p in probes}
     found = []
     for p in probes:
         twin, side = p.cell
         other = stems.get((p.group_id, twin, "y" if side == "x" else "x"))
         stem, story = words_of(p.stem), words[p.story_id]
         name = [] if other is None else [word for word in stem if word not in other]
+        rival = [] if other is None else [word for word in other if word not in stem]
         options = words_of(p.options[0]), words_of(p.options[1])
         lengths = len(p.options[0]), len(p.options[1])
         n_read = story.n_read(p.insert_at_char)
-        found.append((p, Asked(story, n_read, name[:1], stem, options, lengths)))
+        found.append((p, Asked(story, n_read, name[:1], rival[:1], stem, options, lengths)))
     return tuple(found)
 
 
@@ -99,6 +102,33 @@ def most_sentences(q: Asked) -> Ranks:
 def latest_sentence(q: Asked) -> Ranks:
     """The later sentence that holds the name and the option."""
     return _together(q, lambda held: max(held, default=-1))
+
+
+def by_order(*, last: bool, flipped: bool) -> Callable[[Asked], Ranks]:
+    """To the person named later the option named later (`flipped`: the earlier one).
+
+    Looked at are sentences that hold one name and no option, or one option and no name: what ties
+    both together is skipped, so no decoy misleads. Of several the last counts, or the first. Where
+    the story never says both options, the second is the one given to the later person.
+
+    When two people trade places the choice changes with them, so the four cells of a group are
+    right or wrong together: chance is one half of the groups, not a sixteenth.
+    """
+
+    def rank(q: Asked) -> Ranks:
+        me, other, one, two = (
+            _units(q, phrase, "sentence") for phrase in (q.name, q.other, *q.options)
+        )
+        at = max if last else min
+        mine, theirs = me - other - one - two, other - me - one - two
+        if not mine or not theirs:
+            return 0.0, 0.0
+        first, second = one - two - me - other, two - one - me - other
+        second_is_later = not first or not second or at(second) > at(first)
+        gets_later = (at(mine) > at(theirs)) != flipped
+        return (0.0, 1.0) if gets_later == second_is_later else (1.0, 0.0)
+
+    return rank
 
 
 def best_by_bm25(unit: Unit) -> Callable[[Asked], Ranks]:

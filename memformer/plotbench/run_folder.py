@@ -110,11 +110,12 @@ class RunFolder:
                     f"{self.path} holds {RESULTS} without {CONFIG}: choose another folder"
                 )
             return None
-        before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if set(before) != {"data", "models"}:
-            raise ValueError(
-                f"{path} must hold data and models, got {', '.join(before)}: choose another folder"
-            )
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is no JSON ({error}): choose another folder") from None
+        if not isinstance(before, dict) or set(before) != {"data", "models"}:
+            raise ValueError(f"{path} must be an object of data and models: choose another folder")
         for field, old, new in differences(before["data"], data)[:1]:
             raise ValueError(
                 f"{self.path} holds results of data with {field}={_short(old)}, these have "

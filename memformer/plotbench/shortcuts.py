@@ -19,6 +19,7 @@ from memformer.plotbench.rules import (
     Ranks,
     asked,
     best_by_bm25,
+    by_order,
     first_mentioned,
     last_mentioned,
     latest_sentence,
@@ -34,7 +35,8 @@ from memformer.plotbench.story_words import words_of
 ShortcutName = Literal[
     "random", "options-only", "option-length", "unigram", "last-mentioned", "first-mentioned",
     "longest-match", "ngram", "nearest-name", "cooccurrence", "latest-cooccurrence", "bm25",
-    "bm25-paragraph", "oracle",
+    "bm25-paragraph", "order-last", "order-last-flipped", "order-first", "order-first-flipped",
+    "oracle",
 ]  # fmt: skip
 SHORTCUTS: tuple[ShortcutName, ...] = get_args(ShortcutName)
 GATE = tuple(name for name in SHORTCUTS if name not in ("random", "oracle"))
@@ -90,6 +92,8 @@ def build_shortcut(name: str) -> Shortcut:
             rank, is_cooccurrence = _by(best_by_bm25("sentence")), True
         case "bm25-paragraph":
             rank, is_cooccurrence = _by(best_by_bm25("paragraph")), True
+        case "order-last" | "order-last-flipped" | "order-first" | "order-first-flipped":
+            rank = _by(by_order(last="last" in name, flipped="flipped" in name))
         case "oracle":
             rank = by_trace
         case _:

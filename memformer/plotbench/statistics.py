@@ -178,24 +178,6 @@ def sign_flip_p(
     return float((1 + extreme.sum()) / (1 + n_draw))
 
 
-def mcnemar_p(a: ArrayLike, b: ArrayLike, stories: ArrayLike) -> float:
-    """Exact two-sided McNemar test of two models' right and wrong answers.
-
-    Raises:
-        ValueError: a story has more than one answer: they are not independent.
-    """
-    names, counts = np.unique(np.asarray(stories), return_counts=True)
-    if len(counts) and counts.max() > 1:
-        raise ValueError(
-            f"McNemar's test needs one answer a story, story {names[counts.argmax()]} has "
-            f"{counts.max()}: take sign_flip_p"
-        )
-    one, other = np.asarray(a, dtype=bool), np.asarray(b, dtype=bool)
-    n, k = int((one != other).sum()), int((one & ~other).sum())
-    tail = sum(math.comb(n, i) for i in range(min(k, n - k) + 1))
-    return float(min(1.0, 2 * tail / 2**n))
-
-
 def holm(p: Sequence[float]) -> list[float]:
     """Adjusted p-values, in the order given: family-wise error (Holm 1979)."""
     order = np.argsort(p)

@@ -130,7 +130,14 @@ def open_each(bench: Bench, tasks: Sequence[Task]) -> None:
 
 
 def settings_of(scorers: Sequence[Scorer | Shortcut]) -> dict[str, Any]:
-    """By name, all that is known of what their scores depend on."""
+    """By name, all that is known of what their scores depend on; who tells nothing is named in the
+    log."""
+    for each in scorers:
+        if not isinstance(each, Shortcut) and not hasattr(each, "settings"):
+            log.warning(
+                "%s has no `settings`: if it changes, results are resumed with rows of both",
+                each.name,
+            )
     return {each.name: getattr(each, "settings", {}) for each in scorers}
 
 

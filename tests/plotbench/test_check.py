@@ -20,6 +20,7 @@ from memformer.plotbench.twin_check import group_faults, token_faults, twin_faul
 SOUND = ("attr.static", "attr.update", "attr.alias")
 BENCH = make(MakeConfig(seeds=(0, 64), buckets=(128,), lengths=(2048,), families=SOUND))
 FEW = [build_shortcut(name) for name in ("option-length", "last-mentioned")]
+ORDERED = [name for name in GATE if name.startswith("order-")]
 SMALL = make(MakeConfig(seeds=(0, 3), buckets=(128,), lengths=(2048,), families=("all",)))
 
 
@@ -36,10 +37,14 @@ def with_texts(bench, texts, swaps=None):
     return replace(bench, stories=(*changed, *bench.stories[2:]))
 
 
-def test_sound_data_pass_every_rule():
+def test_data_pass_every_rule_but_those_of_order():
+    """A group is told in one order only: what follows the order is right in many groups."""
     gate = check(BENCH)
-    assert gate.passed, "\n".join(gate.lines())
     assert len(gate.findings) == 7 + len(GATE) == 5 + len(SHORTCUTS)  # not chance, not the truth
+    failed = [name for name, verdict in verdicts(gate).items() if verdict == "fail"]
+    assert failed == [f"baseline:{name}" for name in ORDERED], "\n".join(gate.lines())
+    sound = check(BENCH, shortcuts=[build_shortcut(n) for n in GATE if n not in ORDERED])
+    assert sound.passed, "\n".join(sound.lines())
     assert gate.lines()[0] == "pass  readable: no faulty record"
 
 
@@ -106,7 +111,7 @@ def test_floors_are_solved_by_looking_name_and_value_up_and_by_nothing_else():
     assert update.group.value == 0  # both values stand beside the name once
     assert scores["baseline:latest-cooccurrence", "attr.update"].group.value == 1
     for each in gate_shortcuts():
-        if not each.is_cooccurrence:
+        if not each.is_cooccurrence and "order-" not in each.name:
             assert scores[each.name, "attr.static"].group.high <= GROUP_LIMIT
     assert scores["baseline:last-mentioned", "attr.alias"].group.value == 0
 
@@ -233,7 +238,7 @@ def test_bm25_is_that_of_its_formula():
 
 def test_rules_rank_a_story_written_by_hand():
     story = StoryWords("Ada had green eyes. Ada had hazel eyes. Ada had green eyes. Bo saw hazel.")
-    q = Asked(story, 15, ["ada"], words_of("Ada had"), (["green"], ["hazel"]), (5, 6))
+    q = Asked(story, 15, ["ada"], ["bea"], words_of("Ada had"), (["green"], ["hazel"]), (5, 6))
     chosen = {
         "shorter": "green",
         "more_frequent": "tie",
@@ -249,8 +254,31 @@ def test_rules_rank_a_story_written_by_hand():
     preferred = {name: "tie" if a == b else "green" if a > b else "hazel"
                  for name, (a, b) in ranked.items()}  # fmt: skip
     assert preferred == {**chosen, "sentence": "tie", "paragraph": "tie"}
-    unread = Asked(story, 7, ["ada"], words_of("Ada had"), (["green"], ["hazel"]), (5, 5))
+    unread = Asked(story, 7, ["ada"], ["bea"], words_of("Ada had"), (["green"], ["hazel"]), (5, 5))
     assert rules.latest_sentence(unread) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("last", "flipped", "chosen"),
+    [(True, False, 1), (True, True, 0), (False, False, 1), (False, True, 0)],
+)
+def test_order_ties_the_later_person_to_the_later_option(last, flipped, chosen):
+    # Bea is named after Ada, hazel after green; sentences that hold both, or a tie, are skipped
+    text = "Ada sang. It was green. Bea slept. A hazel nut fell. Ada had hazel eyes. Ada met Bea."
+    story = StoryWords(text)
+    n_read = len(words_of(text))
+    rule = rules.by_order(last=last, flipped=flipped)
+
+    def asked_of(name, other, n_read=n_read):
+        options = ["green"], ["hazel"]
+        return rule(Asked(story, n_read, [name], [other], [name], options, (5, 5)))
+
+    bea, ada = asked_of("bea", "ada"), asked_of("ada", "bea")
+    assert bea[chosen] == 1 and ada == bea[::-1]  # trading places flips the choice
+    assert asked_of("bea", "ada", n_read=3) == (0, 0)  # Bea has not been named yet
+    unsaid = Asked(story, n_read, ["bea"], ["ada"], ["bea"], (["said"], ["done"]), (4, 4))
+    # words that are never used: the second is the later one's; "Ada had hazel eyes" counts now
+    assert rule(unsaid)[1 - chosen if last else chosen] == 1
 
 
 def test_novels_are_not_judged_by_rules_of_the_simulator():

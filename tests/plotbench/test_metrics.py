@@ -103,6 +103,16 @@ def test_an_incomplete_group_counts_for_items_alone_and_is_named():
     assert found.group.value == 1 and found.item.value == pytest.approx(6 / 7)
 
 
+def test_stories_without_a_whole_group_carry_no_interval_of_groups():
+    rows = [row for seed in range(30) for row in by_margins(f"{seed}", seed, (1.0,) * 4)]
+    few = [row for row in rows if row.seed < 4 or row.cell != CELLS[0]]
+    s = scores(few)
+    assert s.item.n_stories == 30 and s.group.n_stories == 4 and s.n_groups == 4
+    assert s.group.value == 1 and np.isnan(s.group.low) and np.isnan(s.did.low)
+    none = scores([row for row in rows if row.cell != CELLS[0]])
+    assert none.item.value == 1 and np.isnan(none.group.value) and none.group.n_stories == 0
+
+
 def test_margins_per_byte_divide_each_option_by_its_own_bytes():
     (row, *_), m = by_margins("g", 0, (2, 2, 2, 2)), 0
     found = groups_of([replace(row, cell=cell, gold=0, logprob=(-2.0, -8.0)) for cell in CELLS])

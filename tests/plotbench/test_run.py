@@ -57,6 +57,26 @@ def test_distances_can_be_left_for_later(tmp_path):
         run(BENCH, Told(), out=tmp_path / "none", buckets=[7])
 
 
+def test_damaged_rows_are_named_with_their_file(tmp_path):
+    path = tmp_path / "results.jsonl"
+    with pytest.raises(FileNotFoundError, match="give a folder that `run` wrote"):
+        load_results(path, BENCH)
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match="results.jsonl holds no row"):
+        load_results(path, BENCH)
+    path.write_bytes(b'{}\n{"a": "\xff"}\n')
+    with pytest.raises(ValueError, match="results.jsonl line 2 is not UTF-8"):
+        load_results(path, BENCH)
+
+
+def test_a_scorer_that_tells_no_settings_is_named_in_the_log(tmp_path, caplog):
+    run(BENCH, Told(), out=tmp_path / "a")
+    assert "told has no `settings`" in caplog.text
+    caplog.clear()
+    run(BENCH, [scorer(), build_shortcut("bm25")], out=tmp_path / "b")
+    assert "settings" not in caplog.text
+
+
 def test_rows_hold_all_that_judging_needs(tmp_path):
     rows = run(BENCH, scorer(), out=tmp_path, conditions=["on", "off"])
     assert len(rows) == 2 * len(BENCH.probes)
@@ -202,8 +222,16 @@ def test_results_of_other_data_or_of_unknown_models_are_not_gone_on_with(tmp_pat
     path.write_text(json.dumps({**config, "models": {}}))
     with pytest.raises(ValueError, match=r"line 1: told has config_sha256 .* says None"):
         run(BENCH, scorer(), out=tmp_path, resume=True)
+    for text, message in (
+        ('{"tasks": []}', "config.json must be an object of data and models"),
+        ("null", "config.json must be an object of data and models"),
+        ('{"data"', r"config.json is no JSON \("),
+    ):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            run(BENCH, scorer(), out=tmp_path, resume=True)
     path.write_text(json.dumps({"tasks": []}))
-    with pytest.raises(ValueError, match="must hold data and models, got tasks"):
+    with pytest.raises(ValueError, match="must be an object of data and models"):
         run(BENCH, Told(), out=tmp_path, resume=True)
     path.unlink()
     with pytest.raises(FileExistsError, match=r"without config.json"):

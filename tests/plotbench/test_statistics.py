@@ -9,7 +9,6 @@ from memformer.plotbench.statistics import (
     holm,
     interval,
     intervals,
-    mcnemar_p,
     mean,
     mean_interval,
     sign_flip_p,
@@ -82,13 +81,6 @@ def test_sign_flip_holds_its_level_under_clustering_and_finds_an_effect():
     assert 0.02 <= (p <= 0.05).mean() <= 0.085
     assert sign_flip_p(shared[0] + 2, stories) < 0.001
     assert sign_flip_p(np.zeros(200), stories) == 1
-
-
-def test_mcnemar_is_exact_and_refuses_two_answers_of_a_story():
-    a, b = np.array([1] * 8 + [0] * 2 + [1] * 5), np.array([0] * 8 + [1] * 2 + [1] * 5)
-    assert mcnemar_p(a, b, np.arange(15)) == pytest.approx(2 * (1 + 10 + 45) / 2**10)
-    with pytest.raises(ValueError, match="one answer a story, story 3 has 2: take sign_flip_p"):
-        mcnemar_p([1, 0, 1], [0, 0, 1], [3, 3, 4])
 
 
 def test_adjusted_p_values_are_those_of_the_definitions():

@@ -170,8 +170,9 @@ def accuracy_of(planted: Sequence[Planted]) -> Accuracy:
         specificity,
         _three([each for each in planted if each.kind != OWN])[2],
         by_kind={
-            kind: (*(each.value for each in _three(rows)), len(rows))  # type: ignore[misc]
+            kind: (one.value, two.value, three.value, len(rows))
             for kind, rows in sorted(kinds.items())
+            for one, two, three in [_three(rows)]
         },
     )
 
