@@ -4,7 +4,8 @@ Each story in twins of 4,096 tokens, facts 1,024 tokens from their questions, al
 down are the verdicts of `plotbench check`, every shortcut's group accuracy in every family with its
 95% interval over stories, and how many sentences of a story are like no other of it.
 
-Expect: all pass; shortcuts by co-occurrence solve attr.static and attr.update and nothing else.
+Expect: shortcuts by co-occurrence solve attr.static and attr.update and nothing else; rules that
+        follow the order of mentions do not pass, as every group is told in one order only.
 Run:    python experiments/plotbench_gate.py experiments/results/plotbench_gate.json
 Result: docs/plotbench-datasheet.md
 """
