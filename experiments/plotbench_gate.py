@@ -2,10 +2,12 @@
 
 Each story in twins of 4,096 tokens, facts 1,024 tokens from their questions, all families. Written
 down are the verdicts of `plotbench check`, every shortcut's group accuracy in every family with its
-95% interval over stories, and how many sentences of a story are like no other of it.
+95% interval over stories, the same of readers of one sentence or two (`readers.py`, one of them
+trained on as many stories of the train split), and how many sentences of a story are like no other.
 
-Expect: shortcuts by co-occurrence solve attr.static and attr.update and nothing else; rules that
-        follow the order of mentions do not pass, as every group is told in one order only.
+Expect: shortcuts by co-occurrence solve attr.static and attr.update and nothing else; readers solve
+        what they were made for, time.order by comparing two numbers, and a part of the families
+        that one sentence decides or two with a word in common.
 Run:    python experiments/plotbench_gate.py experiments/results/plotbench_gate.json
 Result: docs/plotbench-datasheet.md
 """
@@ -19,8 +21,10 @@ from typing import Any
 
 from memformer.config.plotbench import MakeConfig
 from memformer.evaluation.machine import describe
-from memformer.plotbench.check import check
+from memformer.plotbench.check import ShortcutScore, check, shortcut_scores
 from memformer.plotbench.make import make, make_base
+from memformer.plotbench.readers import learned_words, smaller_number, two_steps
+from memformer.plotbench.shortcuts import Shortcut
 
 SEEDS, BUCKET, LENGTH = (0, 200), 1024, 4096
 LENGTHS = {128: 512, 512: 1024, 2048: 4096, 8192: 11_264}
@@ -47,16 +51,38 @@ def groups(bucket: int, length: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def figures(score: ShortcutScore) -> dict[str, Any]:
+    """One rule in one family."""
+    group = score.group
+    return {
+        "shortcut": score.shortcut, "family": score.family, "n_groups": score.n_groups,
+        "group": [round(x, 4) for x in (group.value, group.low, group.high)],
+        "is_exempt": score.is_exempt,
+    }  # fmt: skip
+
+
 def main() -> None:
     """See the top of the file."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("out", type=Path)
     out = parser.parse_args().out
     started = time.time()
-    bench = make(MakeConfig(seeds=SEEDS, buckets=(BUCKET,), lengths=(LENGTH,), families=("all",)))
+    bench, train = (
+        make(
+            MakeConfig(
+                seeds=SEEDS, buckets=(BUCKET,), lengths=(LENGTH,), families=("all",), split=split
+            )
+        )
+        for split in ("dev", "train")
+    )
     gate = check(bench)
     for line in gate.lines():
         print(line)
+    readers = [
+        Shortcut("two steps", two_steps),
+        Shortcut("smaller number", smaller_number),
+        Shortcut("learned words", lambda asked: learned_words(train, asked)),
+    ]
     row = {
         **describe(),
         "content_sha256": bench.manifest["content_sha256"],
@@ -64,14 +90,8 @@ def main() -> None:
         "seeds": SEEDS, "bucket": BUCKET, "length": LENGTH,
         "passed": gate.passed,
         "findings": [each._asdict() for each in gate.findings],
-        "shortcuts": [
-            {
-                "shortcut": s.shortcut, "family": s.family, "n_groups": s.n_groups,
-                "group": [round(x, 4) for x in (s.group.value, s.group.low, s.group.high)],
-                "is_exempt": s.is_exempt,
-            }
-            for s in gate.shortcuts
-        ],
+        "shortcuts": [figures(each) for each in gate.shortcuts],
+        "readers": [figures(each) for each in shortcut_scores(bench, readers)],
         "distinct_sentences": [distinct(length) for length in (1024, 4096, 16_384, 65_536)],
         "groups_a_story": [groups(*each) for each in LENGTHS.items()],
         "wall_s": round(time.time() - started, 1),

@@ -1,7 +1,7 @@
 """Recipes of the families `attr.*`: what is true of somebody, and in what roundabout way one hears.
 
-What is left of names beside values is the same in both twins, or crossed within the group, so that
-no shortcut by sentences can be right in all four cells.
+What trades places: the values (static, update), the by-names (alias), the witnesses (hearsay), what
+is shown (latent).
 """
 
 from collections.abc import Mapping
@@ -12,17 +12,20 @@ from memformer.plotbench.beats import (
     Deed,
     Draw,
     Group,
+    Said,
     Who,
     decoys,
     p_of,
     q_of,
     tell,
+    told_of_both,
     x_of,
     y_of,
 )  # fmt: skip
 from memformer.plotbench.frames import alias, hearsay, latent, state, update
+from memformer.plotbench.frames.by_names import BY_NAMES
 from memformer.plotbench.names import VALUES, Pair
-from memformer.plotbench.prose import Filling, expand
+from memformer.plotbench.prose import expand
 
 STATES = ("eyes", "birthplace", "trade", "plays")
 CHANGING = {"hair": "dye_hair", "home": "move_house", "trade": "take_trade"}
@@ -39,7 +42,7 @@ def static(draw: Draw, pair: Pair, about: str) -> Group:
             tells=(tell(who, about, "establish"),),
             deeds=(Deed("observe", (who.id, about, v)),),
         )
-        for who, v in _voices(draw, pair, values)
+        for who, v in _voices(pair, values)
     ]
     return _asked(draw, pair, "attr.static", about, draw.shuffled(*beats), values)
 
@@ -48,8 +51,8 @@ def changed(draw: Draw, pair: Pair, about: str) -> Group:
     """One value, then another: the second holds."""
     values = draw.values(about)
     before, after = [], []
-    for who, v in _voices(draw, pair, values):
-        old = _other(v, values)
+    for who, v in _voices(pair, values):
+        old = v[::-1]
         before.append(
             Beat(
                 template=draw.frame(update.BEFORE[about]),
@@ -75,31 +78,26 @@ def changed(draw: Draw, pair: Pair, about: str) -> Group:
 
 
 def aliased(draw: Draw, pair: Pair, about: str) -> Group:
-    """Told under a by-name; who bears it is told elsewhere."""
+    """Told under a by-name; who bears it is told elsewhere, and there the by-names trade places."""
     values = draw.values(about)
+    names = tuple(f"the {each}" for each in draw.values("by-name", BY_NAMES[draw.split]))
     links, told = [], []
-    if draw.coin():  # values trade places
-        bearers, owners = [x_of(pair), y_of(pair)], [x_of(pair), y_of(pair)]
-        voiced: list[Filling] = [values, values[::-1]]
-    else:  # names do, in the links
-        bearers, owners = [p_of(pair), q_of(pair)], [p_of(pair), q_of(pair)]
-        voiced = list(values)
-    for bearer, owner, v in zip(bearers, owners, voiced, strict=True):
-        name = draw.frame(alias.ALIASES)
+    for bearer, name in ((x_of(pair), names), (y_of(pair), names[::-1])):
         links.append(
             Beat(
                 template=draw.frame(alias.LINKS),
                 mood="link",
-                slots=bearer.slots("p") | {"alias": name},
+                slots=bearer.slots("p") | {"alias": (name[0], name[1])},
                 tells=(tell(bearer, "alias", "establish"),),
-                deeds=(Deed("call", (bearer.id, name)),),
+                deeds=(Deed("call", (bearer.id, (name[0], name[1]))),),
             )
         )
+    for owner, alone, v in zip((p_of(pair), q_of(pair)), names, values, strict=True):
         told.append(
             Beat(
                 template=draw.frame(state.STATE[about]),
                 mood="face",
-                slots=Who(name, owner.id, owner.gender, owner.side).slots("who") | {"v": v},
+                slots=Who(alone, owner.id, owner.gender, owner.side).slots("who") | {"v": v},
                 tells=(tell(owner, about, "establish"),),
                 deeds=(Deed("observe", (owner.id, about, v)),),
             )
@@ -116,12 +114,15 @@ def rumoured(draw: Draw, pair: Pair, about: str) -> Group:
     Only the witnesses trade places: in the verdicts, or in what they said. So whoever picks a claim
     without regard to the verdict picks the same in both twins, and is wrong in one.
     """
-    values, witnesses = draw.values(about), draw.witness_pair()
+    values, witnesses = draw.values(about), draw.trading_pair("witness")
     said, right = (p_of(witnesses), q_of(witnesses)), (x_of(witnesses), y_of(witnesses))
     if draw.coin():
         said, right = right, said
     claims, verdicts = [], []
-    for who, v, w in zip((x_of(pair), y_of(pair)), values, values[::-1], strict=True):
+    forms = draw.rng.sample((hearsay.RIGHT_FIRST, hearsay.WRONG_FIRST), 2)  # one of each
+    for who, v, w, frames in zip(
+        (x_of(pair), y_of(pair)), values, values[::-1], forms, strict=True
+    ):
         order = draw.rng.sample((0, 1), 2)  # who was right about this one, in A
         p, q = right[order[0]], right[order[1]]
         for at, value in zip(order, (v, w), strict=True):
@@ -135,7 +136,7 @@ def rumoured(draw: Draw, pair: Pair, about: str) -> Group:
             )
         verdicts.append(
             Beat(
-                template=draw.frame(hearsay.VERDICTS),
+                template=draw.frame(frames),
                 mood="",
                 slots=p.slots("p") | q.slots("q") | who.slots("x"),
                 tells=(tell(who, about, "establish"),),
@@ -152,30 +153,20 @@ def rumoured(draw: Draw, pair: Pair, about: str) -> Group:
 def implied(draw: Draw, pair: Pair, about: str) -> Group:
     """Shown and never named: no word of the answer stands in what licenses it."""
     values = draw.values(about)
-    beats = [
-        Beat(
-            template=draw.frame(latent.SHOWN[about][v]),
-            mood="trait",
-            slots=who.slots("p"),
-            tells=(tell(who, about, "imply"),),
-            deeds=(Deed("observe", (who.id, about, v)),),
-        )
+    shown = [Said((draw.frame(latent.SHOWN[about][v]),), "p", about, "imply") for v in values]
+    deeds = tuple(
+        Deed("observe", (who.id, about, v))
         for who, v in zip((p_of(pair), q_of(pair)), values, strict=True)
+    )
+    beats = [
+        told_of_both(draw, pair, shown[0], shown[1], {}, deeds),
+        *decoys(draw, pair, latent.CASUAL[about], values),
     ]
-    beats = draw.shuffled(*beats) + decoys(draw, pair, latent.CASUAL[about], values)
-    return _asked(draw, pair, "attr.latent", about, beats, values)
+    return _asked(draw, pair, "attr.latent", about, draw.shuffled(*beats), values)
 
 
-def _voices(draw: Draw, pair: Pair, values: tuple[str, str]) -> list[tuple[Who, Filling]]:
-    if draw.coin():
-        return [(x_of(pair), values), (y_of(pair), values[::-1])]
-    return [(p_of(pair), values[0]), (q_of(pair), values[1])]
-
-
-def _other(v: Filling, values: tuple[str, str]) -> Filling:
-    if isinstance(v, tuple):
-        return v[::-1]
-    return values[1] if v == values[0] else values[0]
+def _voices(pair: Pair, values: tuple[str, str]) -> list[tuple[Who, tuple[str, str]]]:
+    return [(x_of(pair), values), (y_of(pair), values[::-1])]
 
 
 def _asked(

@@ -1,7 +1,10 @@
 """What recipes are made of: beats that tell facts in both twins at once, and groups of them.
 
 X and Y are the two people of a group. In twin A, X has the first value and Y the second; in B it is
-the other way round. Either the values trade places or the two names do.
+the other way round. Yet neither their names nor the options trade places (but for the floors, whose
+values do): a third thing does, through which one belongs to the other, or what two sentences say of
+them (`told_of_both`). So a rule that looks only at where names and options stand, or in which
+order, chooses alike in both twins and is wrong in one.
 """
 
 import random
@@ -9,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from memformer.plotbench.frames.both import CLOSINGS, OPENINGS
 from memformer.plotbench.names import Gender, Pair, Person, draw_values
-from memformer.plotbench.prose import Deck, Filling, person_slots
-from memformer.plotbench.story import Role, Side, Split
+from memformer.plotbench.prose import Deck, Filling, cast_slots, person_slots, render
+from memformer.plotbench.story import Role, Side, Span, Split
 
 BOTH: tuple[Side, Side] = ("x", "y")
 
@@ -40,6 +44,8 @@ class Tell(NamedTuple):
     """For whom of the group, in A and in B."""
     licenses: bool = True
     """Whether the answer follows from it (with the others that license)."""
+    part: tuple[Span, Span] | None = None
+    """Where in its beat it stands, in A and in B; the whole of it if not said."""
 
 
 class Deed(NamedTuple):
@@ -63,6 +69,12 @@ class Beat:
     """Whether it follows the one before it in the same scene."""
     glued: bool = False
     """Whether it follows the one before it in the same paragraph."""
+
+    @property
+    def size(self) -> int:
+        """Characters, about."""
+        both = self.slots.get("both", "")
+        return len(self.template) + len(both if isinstance(both, str) else both[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +116,7 @@ class Draw:
         self.frame = Deck(rng, split).deal
         self.taken: set[str] = set()
         self._dealt: set[str] = set()
-        self._related: set[Person] = set()
+        self._served: set[tuple[str, Pair]] = set()
 
     def frame_once(self, frames: tuple[str, ...]) -> str | None:
         """The next frame, None when all were dealt."""
@@ -126,16 +138,18 @@ class Draw:
                 return each
         raise AssertionError(f"no helper of gender {gender}")
 
-    def relative(self, gender: Gender) -> Person:
-        """A helper who is somebody's kin, and nobody else's."""
-        found = next(e for e in self.helpers if e.gender == gender and e not in self._related)
-        self._related.add(found)
-        return found
+    def trading_pair(self, purpose: str, gender: Gender | None = None) -> Pair:
+        """Two whose names trade places and who are asked nothing; they serve a purpose once.
 
-    def witness_pair(self) -> Pair:
-        """Two who are asked nothing, but speak of others; again from the start as helpers."""
-        self.witnesses.append(self.witnesses.pop(0))
-        return self.witnesses[-1]
+        `witness` is the exception: who has served goes to the end, and may serve again.
+        """
+        for i, each in enumerate(self.witnesses):
+            fits = gender in (None, each.x.gender)
+            if fits and (purpose == "witness" or (purpose, each) not in self._served):
+                self._served.add((purpose, each))
+                self.witnesses.append(self.witnesses.pop(i))
+                return each
+        raise AssertionError(f"no pair left for {purpose}")
 
     def coin(self) -> bool:
         """Heads or tails."""
@@ -179,11 +193,57 @@ def tell_both(s: Filling, p: str, role: Role) -> Tell:
     return Tell(s, p, role, (BOTH, BOTH))
 
 
+class Said(NamedTuple):
+    """What is said of one of the group, with their name once in the slot `role`."""
+
+    templates: tuple[str, ...]
+    role: str
+    p: str
+    """Of the fact, as in `Tell`."""
+    tells_as: Role
+
+
+def told_of_both(
+    draw: Draw, pair: Pair, of_p: Said, of_q: Said, slots: dict[str, Filling],
+    deeds: tuple[Deed, ...],
+) -> Beat:  # fmt: skip
+    """One beat with something of X and something of Y; in A the first is said of X, in B of Y.
+
+    Who is spoken of first is the same in both twins: what is said trades places, not the names.
+    """
+    more = {**cast_slots({"f": draw.helper(), "g": draw.helper()}), **slots}
+    turns = (x_of(pair), y_of(pair)) if draw.coin() else (y_of(pair), x_of(pair))
+    choice = draw.rng.random()
+    opening, closing = draw.frame(OPENINGS), draw.frame(CLOSINGS)
+    texts = ["", ""]
+    parts: dict[Side, list[Span]] = {"x": [], "y": []}
+    for twin in (0, 1):
+        for who in turns:
+            side = who.side[twin]
+            said = of_p if (side == "x") == (twin == 0) else of_q
+            filled = more | who.slots(said.role)
+            start = len(texts[twin])
+            texts[twin] += render(" ".join(said.templates), filled, random.Random(choice)).a + " "
+            at = len(opening) + 1 + start
+            parts[side].append((at, at + len(texts[twin]) - 1 - start))
+    sides: tuple[tuple[Side, Who], ...] = (("x", x_of(pair)), ("y", y_of(pair)))
+    return Beat(
+        template=f"{opening} {{both}} {closing}",
+        mood="",
+        slots={"both": (texts[0][:-1], texts[1][:-1])},
+        tells=tuple(
+            Tell(who.id, said.p, said.tells_as, ((side,), (side,)),
+                 part=(parts[side][0], parts[side][1]))
+            for (side, who), said in zip(sides, (of_p, of_q), strict=True)
+        ),
+        deeds=deeds,
+    )  # fmt: skip
+
+
 def decoys(draw: Draw, pair: Pair, frames: tuple[str, ...], values: tuple[str, str]) -> list[Beat]:
     """A sentence with X and one value, and one with Y and the other, from which nothing follows.
 
-    They are the same in both twins. Were both values alike, one of them together with one swapped
-    mention could be right in all four cells.
+    They are the same in both twins: who takes them for the answer is wrong in one.
     """
     return draw.shuffled(
         *(

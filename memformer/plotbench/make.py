@@ -1,9 +1,11 @@
 """A benchmark from seeds: the same on every machine."""
 
 import hashlib
+import json
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from memformer.config.plotbench import MakeConfig
@@ -14,10 +16,11 @@ from memformer.plotbench.names import (
 )
 from memformer.plotbench.planner import families_named
 from memformer.plotbench.probes import probes_of
+from memformer.plotbench.records import to_record
 from memformer.plotbench.story import Bench, Probe, Split, Story, Trace
 from memformer.plotbench.twins import build
 
-BENCH_VERSION = "0.1.0"
+BENCH_VERSION = "0.2.0"
 CANARY = "plotbench-canary-5f0c6e0a-8d0b-4c55-9f43-1f6b3a7c2e19"
 """Stands in every file, so that texts which were trained on can be found again."""
 
@@ -124,11 +127,11 @@ def joined(benches: Sequence[Bench]) -> Bench:
 
 
 def content_hash(stories: tuple[Story, ...], probes: tuple[Probe, ...]) -> str:
-    """SHA-256 over all texts and all that is asked, in order."""
+    """SHA-256 over all that is in stories and probes, in order."""
     digest = hashlib.sha256()
     for story in stories:
-        digest.update(f"{story.story_id}\0{story.sha256}\0".encode())
-    for p in probes:
-        asked = (p.probe_id, str(p.insert_at_char), p.stem, *p.options, p.suffix, str(p.gold))
-        digest.update("\0".join(asked).encode() + b"\0")
+        told = to_record(replace(story, text=story.sha256))
+        digest.update(json.dumps(told, sort_keys=True).encode() + b"\n")
+    for probe in probes:
+        digest.update(json.dumps(to_record(probe), sort_keys=True).encode() + b"\n")
     return digest.hexdigest()

@@ -108,8 +108,6 @@ VALUES: dict[str, tuple[str, ...]] = {
         "heights thunder",
     ),
     "cannot": ("read ride sing swim", "dance write"),
-    "hour": ("four nine", "five nine"),
-    "day": ("Monday Friday",),
 }  # fmt: skip
 """Classes of values by attribute."""
 

@@ -14,11 +14,11 @@ from memformer.plotbench.story import CORE, EXTENDED, FAMILIES, Split
 
 N_GROUPS = 10
 """Groups of a story, if there is room for them."""
-N_PAIRS, N_WITNESS_PAIRS, N_CAST, N_HELPERS = N_GROUPS, 3, 9, 12
+N_PAIRS, N_WITNESS_PAIRS, N_CAST, N_HELPERS = N_GROUPS, 6, 9, 8
 ALONE = ("life", "time.order", "arc.position")
 """Families whose people are in no other group: they die, leave, or are done with."""
-MOST = {"attr.alias": 5, "kin.hop": 3}
-"""Groups of a family in a story, where it has by-names or relatives for no more."""
+MOST = {"attr.alias": 5, "kin.hop": 2, "poss.chain": 3, "time.order": 4}
+"""Groups of a family in a story, where it has by-names, relatives, hands or events for no more."""
 CHARS_AROUND, CHARS_PLAIN = 90, 30
 """What a beat takes besides itself: its share of openings, leads and what follows; or of openings
 alone, where room is short."""
@@ -33,7 +33,7 @@ class Cast(NamedTuple):
 
     pairs: list[Pair]
     witnesses: list[Pair]
-    """Who speak of others and are asked nothing."""
+    """Who trade places on the way from one to another, and are asked nothing."""
     others: list[Person]
     """Of the filler, and those through whose eyes the rest is seen."""
     helpers: list[Person]
@@ -101,7 +101,7 @@ def plan_groups(
         about = _about(rng, family)
         pair = _pair(family, about, free, shared, asked)
         group = recipe(draw, family, pair, about)
-        cost = sum(len(beat.template) + around for beat in group.beats)
+        cost = sum(beat.size + around for beat in group.beats)
         if groups and used + cost > room:
             break
         used += cost
@@ -203,7 +203,7 @@ def scenes(
     """
     draw = Draw(rng, split)
     is_plain = room < PLAIN_BELOW
-    spare = room - sum(len(beat.template) + CHARS_AROUND for beat in beats)
+    spare = room - sum(beat.size + CHARS_AROUND for beat in beats)
     paragraphs: list[list[int]] = []
     pairs = {id(beat): group.pair for group in groups for beat in group.beats}
     pair_of = [pairs[id(beat)] for beat in beats]

@@ -1,4 +1,8 @@
-"""Recipes of the other families: things, lives, secrets, promises, debts, kin, days and arcs."""
+"""Recipes of the other families: things, lives, secrets, promises, debts, kin, hours and arcs.
+
+What trades places: a pair of hands or of relatives on the way from one to the other, the hours, or
+what is said of both in two sentences.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -8,12 +12,14 @@ from memformer.plotbench.beats import (
     Deed,
     Draw,
     Group,
+    Said,
     Who,
     decoys,
     p_of,
     q_of,
     tell,
     tell_both,
+    told_of_both,
     x_of,
     y_of,
 )  # fmt: skip
@@ -21,43 +27,40 @@ from memformer.plotbench.frames import arc, chain, kin, know, life, order, payof
 from memformer.plotbench.names import VALUES, Pair
 from memformer.plotbench.prose import Filling, cast_slots, expand, person_slots
 
-NUMBERS = {"four": 4, "five": 5, "seven": 7, "nine": 9, "Monday": 1, "Wednesday": 3, "Friday": 5}
+MOST_MINUTES = 12
+"""Between an event and what was shortly before or after it: little beside the nine hours over which
+events are spread, so that an hour alone says next to nothing."""
 
 
 def passed_on(draw: Draw, pair: Pair) -> Group:
-    """Two wrapped things go from hand to hand, one to X and one to Y; named only at the start."""
+    """Two wrapped things go from hand to hand, one to X and one to Y; named only at the start.
+
+    At one station, not the last, the two who get them trade places.
+    """
     values = draw.values("object")
-    n_hops = draw.rng.choice((1, 2, 2, 3))
-    if draw.coin():
-        ends, things = (x_of(pair), y_of(pair)), (values, values[::-1])
-        voiced: list[Filling] = list(things)
-    else:
-        ends, voiced = (p_of(pair), q_of(pair)), list(values)
-    lines = []
-    for end, v in zip(ends, voiced, strict=True):
-        ids: Filling = v if isinstance(v, str) else (v[0], v[1])
-        hands = [_plain(draw) for _ in range(n_hops)] + [end]
-        line = [
-            Beat(
-                template=draw.frame(chain.ORIGINS),
-                mood="parcel",
-                slots=hands[0].slots("p") | {"o": v},
-                tells=(tell(end, "holder", "establish", s=ids),),
-                deeds=(Deed("acquire", (hands[0].id, ids)),),
+    n_hops = draw.rng.choice((1, 2))
+    turn = draw.rng.randrange(n_hops)
+    stations = [draw.trading_pair("hands") for _ in range(n_hops)]
+    steps: list[list[Beat]] = [[] for _ in range(n_hops + 1)]
+    for line, (same, crossed) in enumerate(((x_of, p_of), (y_of, q_of))):
+        for n, step in enumerate(steps):
+            # up to the turn a line is of one thing, after it of one person at its end
+            is_past = n > turn
+            owner = (same if is_past else crossed)(pair)
+            thing: Filling = (values[line], values[1 - line]) if is_past else values[line]
+            taker = (crossed if n == turn else same)(stations[n] if n < n_hops else pair)
+            if n == 0:
+                template, slots = draw.frame(chain.ORIGINS), taker.slots("p") | {"o": thing}
+                deed = Deed("acquire", (taker.id, thing))
+            else:
+                giver = same(stations[n - 1])
+                template, slots = draw.frame(chain.HANDOVERS), giver.slots("p") | taker.slots("r")
+                deed = Deed("give", (giver.id, taker.id, thing))
+            told = tell(owner, "holder", "update" if n else "establish", s=thing)
+            step.append(
+                Beat(template=template, mood="parcel", slots=slots, tells=(told,), deeds=(deed,))
             )
-        ]
-        for giver, taker in zip(hands, hands[1:], strict=False):
-            line.append(
-                Beat(
-                    template=draw.frame(chain.HANDOVERS),
-                    mood="parcel",
-                    slots=giver.slots("p") | taker.slots("r"),
-                    tells=(tell(end, "holder", "update", s=ids),),
-                    deeds=(Deed("give", (giver.id, taker.id, ids)),),
-                )
-            )
-        lines.append(line)
-    beats = [beat for step in zip(*lines, strict=True) for beat in draw.shuffled(*step)]
+    beats = [beat for step in steps for beat in draw.shuffled(*step)]
     beats += decoys(draw, pair, chain.CASUAL, values)
     stem, suffix = draw.frame(chain.PROBES)
     return Group(
@@ -69,7 +72,6 @@ def passed_on(draw: Draw, pair: Pair) -> Group:
 
 def life_or_death(draw: Draw, pair: Pair) -> Group:
     """Both fall ill; in A it is X who dies."""
-    x, y, dead, well = x_of(pair), y_of(pair), p_of(pair), q_of(pair)
     ill = draw.shuffled(
         *(
             Beat(
@@ -78,29 +80,19 @@ def life_or_death(draw: Draw, pair: Pair) -> Group:
                 slots=who.slots("x"),
                 deeds=(Deed("fall_ill", (who.id,)),),
             )
-            for who in (x, y)
+            for who in (x_of(pair), y_of(pair))
         )
     )
     ill[1] = replace(ill[1], joined=True)
-    ends = draw.shuffled(
-        Beat(
-            template=draw.frame(life.DEATHS),
-            mood="death",
-            slots=dead.slots("p"),
-            tells=(tell(dead, "alive", "update"),),
-            deeds=(Deed("die", (dead.id,)),),
-        ),
-        Beat(
-            template=draw.frame(life.RECOVERIES),
-            mood="recovery",
-            slots=well.slots("q"),
-            tells=(tell(well, "alive", "update"),),
-            deeds=(Deed("recover", (well.id,)),),
-        ),
-    )
+    ends = told_of_both(
+        draw, pair,
+        Said((draw.frame(life.DEATHS),), "p", "alive", "update"),
+        Said((draw.frame(life.RECOVERIES),), "q", "alive", "update"),
+        {}, (Deed("die", (p_of(pair).id,)), Deed("recover", (q_of(pair).id,))),
+    )  # fmt: skip
     stem, options, suffix = draw.frame(life.PROBES)
     return Group(
-        family="life", pair=pair, beats=[*ill, *ends, _together(draw, pair, life.CASUAL)],
+        family="life", pair=pair, beats=[*ill, ends, _together(draw, pair, life.CASUAL)],
         about="alive", stem=stem, options=options, suffix=suffix, gold=1,
         licence=(life.LICENCE["living"], life.LICENCE["dead"]),
     )  # fmt: skip
@@ -113,8 +105,15 @@ def secret(draw: Draw, pair: Pair) -> Group:
     """
     old, new = draw.values("place")
     thing, host = draw.frame(know.THINGS), draw.helper()
-    out, here = p_of(pair), q_of(pair)
     common: dict[str, Filling] = {"thing": thing, **cast_slots({"g": host})}
+    known = f"{thing}.{new}"
+    parting = told_of_both(
+        draw, pair,
+        Said((draw.frame(know.LEAVES),), "p", "k", "imply"),
+        Said((draw.frame(know.STAYS),), "q", "k", "imply"),
+        common, (Deed("move", (p_of(pair).id, "away")),),
+    )  # fmt: skip
+    tells = tuple(each._replace(s=known) for each in parting.tells)
     beats = [
         Beat(
             template=draw.frame(know.HIDDEN),
@@ -123,31 +122,16 @@ def secret(draw: Draw, pair: Pair) -> Group:
             tells=(tell_both(f"{thing}.{old}", "k", "establish"),),
             deeds=(Deed("hide", (host.id, thing, old, pair.x.id, pair.y.id)),),
         ),
-        Beat(  # keeps whoever leaves next apart from the place
-            template=draw.frame(know.THEN),
-            slots={},
-            joined=True,
-            glued=True,
-        ),
-        Beat(
-            template=draw.frame(know.LEAVES),
-            joined=True,
-            slots=common | out.slots("p"),
-            tells=(tell_both(f"{thing}.{new}", "k", "imply"),),
-            deeds=(Deed("move", (out.id, "away")),),
-        ),
-        Beat(
-            template=draw.frame(know.STAYS),
-            slots=common | here.slots("q"),
-            tells=(tell_both(f"{thing}.{new}", "k", "imply"),),
-            glued=True,
-        ),
+        replace(parting, joined=True, tells=tells),
         Beat(
             template=draw.frame(know.MOVES),
             mood="hidden",
             slots=common | {"v": new},
-            tells=(tell_both(f"{thing}.{new}", "k", "update"),),
-            deeds=(Deed("hide", (host.id, thing, new, here.id)), Deed("move", (out.id, "home"))),
+            tells=(tell_both(known, "k", "update"),),
+            deeds=(
+                Deed("hide", (host.id, thing, new, q_of(pair).id)),
+                Deed("move", (p_of(pair).id, "home")),
+            ),
             glued=True,
         ),
         Beat(
@@ -173,22 +157,23 @@ def promised(draw: Draw, pair: Pair) -> Group:
         if i // 3 == ("train", "dev", "test").index(draw.split)
     )
     values = draw.values("payoff", classes)
-    beats = draw.shuffled(
-        *(
-            Beat(
-                template=expand(draw.frame(payoff.PROMISES), {"need": payoff.NEEDS[v]}),
-                mood="promise",
-                slots=who.slots("p"),
-                tells=(tell(who, "th.promise", "imply"),),
-                deeds=(Deed("promise", (who.id, v)),),
-            )
-            for who, v in zip((p_of(pair), q_of(pair)), values, strict=True)
+    of_p, of_q = (
+        Said(
+            (expand(draw.frame(payoff.PROMISES), {"need": payoff.NEEDS[v]}),),
+            "p", "th.promise", "imply",
         )
+        for v in values
+    )  # fmt: skip
+    deeds = tuple(
+        Deed("promise", (who.id, v))
+        for who, v in zip((p_of(pair), q_of(pair)), values, strict=True)
     )
+    beats = [told_of_both(draw, pair, of_p, of_q, {}, deeds)]
     beats += decoys(draw, pair, payoff.CASUAL, values)
     stem, suffix = draw.frame(payoff.PROBES)
     return Group(
-        family="thread.payoff", pair=pair, beats=beats, about="promise", stem=stem, suffix=suffix,
+        family="thread.payoff", pair=pair, beats=draw.shuffled(*beats), about="promise",
+        stem=stem, suffix=suffix,
         **_valued(draw, values, payoff.LICENCE), hops=2, rivals=tuple(payoff.NEEDS),
     )  # fmt: skip
 
@@ -209,64 +194,56 @@ def lent(draw: Draw, pair: Pair) -> Group:
         )
     )
     loans[1] = replace(loans[1], joined=True)
-    ends = draw.shuffled(
-        Beat(
-            template=draw.frame(status.REPAID),
-            mood="repaid",
-            slots=p_of(pair).slots("p") | lender.slots("g"),
-            tells=(tell(p_of(pair), "th.debt", "update"),),
-            deeds=(Deed("repay", (p_of(pair).id,)),),
-        ),
-        Beat(
-            template=draw.frame(status.UNPAID),
-            mood="unpaid",
-            slots=q_of(pair).slots("q") | lender.slots("g"),
-            tells=(tell(q_of(pair), "th.debt", "imply"),),
-        ),
-    )
+    ends = told_of_both(
+        draw, pair,
+        Said((draw.frame(status.REPAID),), "p", "th.debt", "update"),
+        Said((draw.frame(status.UNPAID),), "q", "th.debt", "imply"),
+        lender.slots("g"), (Deed("repay", (p_of(pair).id,)),),
+    )  # fmt: skip
     stem, options, suffix = draw.frame(status.PROBES)
     return Group(
         family="thread.status", pair=pair,
-        beats=[*loans, *ends, _together(draw, pair, status.CASUAL)], about="debt",
+        beats=[*loans, ends, _together(draw, pair, status.CASUAL)], about="debt",
         stem=stem, options=options, suffix=suffix, gold=0, hops=2,
         licence=(status.LICENCE["closed"], status.LICENCE["open"]),
     )  # fmt: skip
 
 
 def uncles(draw: Draw, pair: Pair) -> Group:
-    """Whose mother has which brother, and what he was."""
+    """Whose mother has which brother, and what he was; the mothers trade places, or the uncles."""
     values = draw.values("trade")
-    swap_values = draw.coin()
-    owners = (x_of(pair), y_of(pair)) if swap_values else (p_of(pair), q_of(pair))
-    voiced: tuple[Filling, Filling] = (values, values[::-1]) if swap_values else values
+    mothers, brothers = draw.trading_pair("kin", "f"), draw.trading_pair("kin", "m")
+    is_mothers = draw.coin()
     links, bonds, trades = [], [], []
-    for owner, v in zip(owners, voiced, strict=True):
-        m, u = draw.relative("f"), draw.relative("m")
-        names = cast_slots({"m": m, "u": u})
+    for v, same, crossed in zip(values, (x_of, y_of), (p_of, q_of), strict=True):
+        owner, m, u = same(pair), same(mothers), same(brothers)
+        mother = crossed(mothers) if is_mothers else m
+        uncle = u if is_mothers else crossed(brothers)
         links.append(
             Beat(
                 template=draw.frame(kin.PARENTS),
                 mood="kin",
-                slots=owner.slots("p") | names,
+                slots=owner.slots("p") | mother.slots("m"),
                 tells=(tell(owner, "mother", "establish"),),
-                deeds=(Deed("parent", (owner.id, m.id)),),
+                deeds=(Deed("parent", (owner.id, mother.id)),),
             )
         )
+        nephew = crossed(pair) if is_mothers else owner
         bonds.append(
             Beat(
                 template=draw.frame(kin.SIBLINGS),
                 mood="kin",
-                slots=names,
-                tells=(tell(owner, "brother", "establish", s=m.id),),
-                deeds=(Deed("sibling", (m.id, u.id)),),
+                slots=m.slots("m") | uncle.slots("u"),
+                tells=(tell(nephew, "brother", "establish", s=m.id),),
+                deeds=(Deed("sibling", (m.id, uncle.id)),),
             )
         )
         trades.append(
             Beat(
                 template=draw.frame(kin.TRADES),
                 mood="kin",
-                slots=names | {"v": v},
-                tells=(tell(owner, "trade", "establish", s=u.id),),
+                slots=u.slots("u") | {"v": v},
+                tells=(tell(crossed(pair), "trade", "establish", s=u.id),),
                 deeds=(Deed("observe", (u.id, "trade", v)),),
             )
         )
@@ -280,41 +257,38 @@ def uncles(draw: Draw, pair: Pair) -> Group:
 
 
 def timed(draw: Draw, pair: Pair) -> Group:
-    """Both leave, one before and one after something: told by clock or calendar."""
-    kind = draw.rng.choice(("hour", "day"))
-    values = draw.values(kind)
-    clause, dated = draw.frame(order.ANCHORS[kind])
-    at = "seven" if kind == "hour" else "Wednesday"
-    swap_values = draw.coin()
-    owners = (x_of(pair), y_of(pair)) if swap_values else (p_of(pair), q_of(pair))
-    voiced: tuple[Filling, Filling] = (values, values[::-1]) if swap_values else values
+    """Both leave, one a little before and one a little after something; the hours trade places."""
+    event, dated = draw.frame(order.ANCHORS)
+    at = draw.rng.randrange(60 + MOST_MINUTES, 9 * 60 + 60 - MOST_MINUTES)
+    times = [at + sign * draw.rng.randint(2, MOST_MINUTES) for sign in (-1, 1)]
+    is_before = draw.coin()  # of X in A
+    early, late = times if is_before else times[::-1]
     leavings = [
         Beat(
-            template=draw.frame(order.LEAVINGS[kind]),
+            template=draw.frame(order.LEAVINGS),
             mood="leaving",
-            slots=who.slots("p") | {"v": v},
+            slots=who.slots("p") | {"v": (_clock(first), _clock(second))},
             tells=(tell(who, "left", "establish"),),
-            deeds=(Deed("observe", (who.id, "left", _number(v))),),
+            deeds=(Deed("observe", (who.id, "left", (str(first), str(second)))),),
         )
-        for who, v in zip(owners, voiced, strict=True)
+        for who, first, second in ((x_of(pair), early, late), (y_of(pair), late, early))
     ]
-    anchor = f"e_{clause.replace(' ', '_')}"
-    event = Beat(
+    anchor = f"e_{event.replace(' ', '_')}"
+    happens = Beat(
         template=dated,
         mood="event",
-        slots={},
+        slots={"v": _clock(at)},
         tells=(tell_both(anchor, "came", "establish"),),
-        deeds=(Deed("observe", (anchor, "came", str(NUMBERS[at]))),),
+        deeds=(Deed("observe", (anchor, "came", str(at))),),
     )
-    beats = [*draw.shuffled(*leavings, event), _together(draw, pair, order.CASUAL)]
+    beats = [*draw.shuffled(*leavings, happens), _together(draw, pair, order.CASUAL)]
     stem, suffix = draw.frame(order.PROBES)
-    before = NUMBERS[values[0]] < NUMBERS[at]
     return Group(
         family="time.order", pair=pair, beats=beats, about="left", stem=stem, suffix=suffix,
-        options=order.OPTIONS, gold=0 if before else 1, slots={"event": clause}, hops=2,
+        options=order.OPTIONS, gold=0 if is_before else 1, slots={"event": event}, hops=2,
         licence=(
-            expand(order.LICENCE, {"v": "before", "event": clause}),
-            expand(order.LICENCE, {"v": "after", "event": clause}),
+            expand(order.LICENCE, {"v": "before", "event": event}),
+            expand(order.LICENCE, {"v": "after", "event": event}),
         ),
     )  # fmt: skip
 
@@ -322,27 +296,16 @@ def timed(draw: Draw, pair: Pair) -> Group:
 def arcs(draw: Draw, pair: Pair) -> Group:
     """The same kind of subplot for both, near its end for one (in A, X), begun for the other."""
     chosen = draw.frame(arc.ARCS)
-    far, near = p_of(pair), q_of(pair)
     predicate = f"stage.{chosen.name}"
-    told = [
-        [
-            Beat(
-                template=template,
-                mood="arc",
-                slots=who.slots(role),
-                tells=(tell(who, predicate, "imply"),),
-                deeds=(Deed("stage", (who.id, chosen.name, n)),),
-                glued=glued,
-            )
-            for template, glued in zip(templates, (False, True), strict=True)
-        ]
-        for templates, who, role, n in (
-            (chosen.late, far, "p", "3"),
-            (chosen.early, near, "q", "1"),
-        )
-    ]
-    draw.rng.shuffle(told)
-    beats = [*told[0], *told[1], _together(draw, pair, arc.PASSING)]
+    told = told_of_both(
+        draw, pair,
+        Said(chosen.late, "p", predicate, "imply"), Said(chosen.early, "q", predicate, "imply"),
+        {}, (
+            Deed("stage", (p_of(pair).id, chosen.name, "3")),
+            Deed("stage", (q_of(pair).id, chosen.name, "1")),
+        ),
+    )  # fmt: skip
+    beats = [told, _together(draw, pair, arc.PASSING)]
     return Group(
         family="arc.position", pair=pair, beats=beats, about=predicate, suffix=arc.SUFFIX,
         stem=draw.frame(arc.PROBES), options=chosen.options, gold=0, hops=2,
@@ -375,7 +338,5 @@ def _all(attribute: str) -> tuple[str, ...]:
     return tuple(v for each in VALUES[attribute] for v in each.split())
 
 
-def _number(v: Filling) -> Filling:
-    if isinstance(v, str):
-        return str(NUMBERS[v])
-    return str(NUMBERS[v[0]]), str(NUMBERS[v[1]])
+def _clock(minutes: int) -> str:
+    return f"{minutes // 60}.{minutes % 60:02d}"

@@ -34,7 +34,7 @@ def by_tfidf(probes: Sequence[Probe], seeds: Sequence[int]) -> Floats:
     golds = np.array([p.gold for p in probes])
     out = np.zeros(len(probes))
     for held in _folds(seeds):
-        out[held] = _logits(x[~held], 1.0 - golds[~held], x[held])
+        out[held] = regression_logits(x[~held], 1.0 - golds[~held], x[held])
     return np.asarray(np.where(golds == 0, out, -out).round(6), dtype=np.float64)
 
 
@@ -77,7 +77,9 @@ def _tfidf(texts: Sequence[Counter[int]]) -> NDArray[np.float32]:
     return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9))
 
 
-def _logits(x: NDArray[np.float32], y: Floats, asked: NDArray[np.float32]) -> NDArray[np.float32]:
+def regression_logits(
+    x: NDArray[np.float32], y: Floats, asked: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """Logistic regression with an L2 penalty by gradient descent with momentum; answers."""
     if not len(x):
         return np.zeros(len(asked), dtype=np.float32)

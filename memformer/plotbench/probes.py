@@ -3,13 +3,13 @@
 import random
 import re
 
-from memformer.plotbench.beats import Group, Tell
+from memformer.plotbench.beats import Group
 from memformer.plotbench.frames import arc, life, status
 from memformer.plotbench.names import Person
 from memformer.plotbench.prose import Filling, cast_slots, of_twin, person_slots, render
-from memformer.plotbench.story import Probe, Side, Span, Support, Trace, Twin
+from memformer.plotbench.story import Probe, Side, Support, Trace, Twin
 from memformer.plotbench.twins import Draft, events_of, fact_id
-from memformer.plotbench.world import State, replay
+from memformer.plotbench.world import replay
 
 
 def probes_of(draft: Draft) -> list[Probe]:
@@ -26,11 +26,7 @@ def probes_of(draft: Draft) -> list[Probe]:
         insert = draft.inserts[g * len(draft.inserts) // len(draft.groups)]
         helper = rng.choice(draft.cast.others)
         choice_seed = rng.random()  # the same words in all four cells
-        told = [
-            (tell, draft.spans[numbers[id(beat)]], numbers[id(beat)] + 1)
-            for beat in group.beats
-            for tell in beat.tells
-        ]
+        told = [(tell, numbers[id(beat)] + 1) for beat in group.beats for tell in beat.tells]
         sides: tuple[tuple[Side, Person], ...] = (("x", group.pair.x), ("y", group.pair.y))
         for twin in (0, 1):
             for side, who in sides:
@@ -44,25 +40,19 @@ def probes_of(draft: Draft) -> list[Probe]:
                     for text in (group.stem, group.suffix, *group.licence)
                 ]
                 gold = group.gold if (side == "x") == (twin == 0) else 1 - group.gold
-                support = _support(states[twin], told, twin, side)
+                support = [
+                    Support(
+                        fact=fact_id(states[twin], of_twin(tell.s, twin), tell.p, t),
+                        span=draft.span_of(tell, t - 1, twin),
+                        of="gold" if side in tell.sides[twin] else "other",
+                    )
+                    for tell, t in told
+                    if tell.licenses
+                ]
                 probes.append(
                     _probe(draft, group, g, ("A", "B")[twin], side, insert, words, gold, support)
                 )
     return sorted(probes, key=lambda p: (p.story_id, p.insert_at_char, p.probe_id))
-
-
-def _support(
-    state: State, told: list[tuple[Tell, Span, int]], twin: int, side: str
-) -> list[Support]:
-    return [
-        Support(
-            fact=fact_id(state, of_twin(tell.s, twin), tell.p, t),
-            span=span,
-            of="gold" if side in tell.sides[twin] else "other",
-        )
-        for tell, span, t in told
-        if tell.licenses
-    ]
 
 
 def _probe(

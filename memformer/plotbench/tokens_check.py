@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from memformer.plotbench.frames import arc, life, order, status
+from memformer.plotbench.frames.by_names import BY_NAMES
 from memformer.plotbench.frames.payoff import NEED_CLASSES
 from memformer.plotbench.names import NAMES, VALUES
 from memformer.plotbench.story import Bench, Span
@@ -22,7 +23,14 @@ NAME_CONTEXTS = tuple(
     for after in ("", "'s", ",", ".", ";", ',"', "'s.")
 )
 VALUE_CONTEXTS = (" {}", " {},", " {}.", " {};", ' {},"')
-DAY_CONTEXTS = ('\n"{}', ' "{}')
+BY_NAME_CONTEXTS = tuple(
+    before + " {}" + after
+    for before in ("\nThe", ' "The', " the")
+    for after in ("", "'s", ",", ".", ";", '."', '!"')
+)
+CLOCK_CONTEXTS = (" at {}", "\nAt {}", " \"It's {}", ' "The {},"', " the {},", " {};")
+CLOCK = tuple(f"{minutes // 60}.{minutes % 60:02d}" for minutes in range(60, 600))
+"""Of `time.order`."""
 
 
 class WordClass(NamedTuple):
@@ -43,8 +51,13 @@ def word_classes() -> list[WordClass]:
         for each in classes
     ]
     for about, classes in {**VALUES, "need": NEED_CLASSES}.items():
-        contexts = VALUE_CONTEXTS + (DAY_CONTEXTS if about == "day" else ())
-        found += [WordClass(about, tuple(each.split()), contexts) for each in classes]
+        found += [WordClass(about, tuple(each.split()), VALUE_CONTEXTS) for each in classes]
+    found += [
+        WordClass(f"{split} by-name", tuple(each.split()), BY_NAME_CONTEXTS)
+        for split, classes in BY_NAMES.items()
+        for each in classes
+    ]
+    found.append(WordClass("clock", CLOCK, CLOCK_CONTEXTS))
     options = [options for _, options, _ in (*life.PROBES, *status.PROBES)]
     options += [order.OPTIONS, *(each.options for each in arc.ARCS)]
     for pair in dict.fromkeys(options):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from memformer.config.plotbench import least_length
-from memformer.plotbench.beats import Beat, Group
+from memformer.plotbench.beats import Beat, Group, Tell
 from memformer.plotbench.filler import BREAK, Unit, backwards
 from memformer.plotbench.frames.scenes import HEADINGS
 from memformer.plotbench.names import CHARS_PER_TOKEN, CHARS_PER_TOKEN_OF_LENGTH, of_split
@@ -46,6 +46,10 @@ class Draft:
     cast: Cast
     inserts: list[int]
     """Offsets after which a probe may stand, ascending."""
+
+    def span_of(self, tell: Tell, beat: int, twin: int) -> Span:
+        """Where something is told in one twin; `beat` is the number of its beat."""
+        return _span_of(self.spans[beat], tell, twin)
 
 
 def build(seed: int, *, bucket: int, length: int, families: tuple[str, ...], split: Split) -> Draft:
@@ -87,6 +91,13 @@ def build(seed: int, *, bucket: int, length: int, families: tuple[str, ...], spl
     zone = scenes(rng, split, cast, groups, beats, room)
     front = _front(units, tail[-1].opens, total - _size(tail) - sum(len(p.passage.a) for p in zone))
     return _write(seed, bucket, split, cast, groups, beats, front, zone, tail)
+
+
+def _span_of(beat: Span, tell: Tell, twin: int) -> Span:
+    if tell.part is None:
+        return beat
+    start, stop = tell.part[twin]
+    return beat[0] + start, beat[0] + stop
 
 
 def _size(units: list[Unit]) -> int:
@@ -220,7 +231,7 @@ def _trace(id: str, twin: int, groups: list[Group], beats: list[Beat], page: _Pa
     mentions = tuple(
         Mention(
             fact=fact_id(state, of_twin(tell.s, twin), tell.p, i + 1),
-            span=page.spans[i],
+            span=_span_of(page.spans[i], tell, twin),
             role=tell.role,
         )
         for i, beat in enumerate(beats)

@@ -7,7 +7,7 @@ import pytest
 
 from memformer.config.plotbench import MakeConfig
 from memformer.plotbench.files import load, save
-from memformer.plotbench.make import make
+from memformer.plotbench.make import BENCH_VERSION, make
 from memformer.plotbench.rows import Run, by_run, load_results, refuse_bad_rows
 from memformer.plotbench.validity import faults, incomplete_groups, refuse_faults
 from tests.plotbench.made_rows import rows_on
@@ -150,8 +150,8 @@ def test_what_was_changed_after_saving_is_found_by_its_hash(folder, name, field)
 
 def test_another_version_is_refused_and_both_are_named(folder):
     path = folder / "manifest.json"
-    path.write_text(path.read_text().replace('"0.1.0"', '"0.0.9"'))
-    with pytest.raises(ValueError, match="is '0.0.9', this package reads '0.1.0'"):
+    path.write_text(path.read_text().replace(f'"{BENCH_VERSION}"', '"0.0.9"'))
+    with pytest.raises(ValueError, match=f"is '0.0.9', this package reads '{BENCH_VERSION}'"):
         load(folder)
 
 
@@ -206,7 +206,10 @@ def test_results_come_back_and_fall_into_runs(tmp_path):
     [
         ({"logprob": (float("nan"), 0.0)}, "log-probability of option 0 is nan"),
         ({"logprob": (0.0, float("inf"))}, "log-probability of option 1 is inf"),
-        ({"bench_sha256": "f" * 64}, "results are of data 0.1.0 ffffffffffff, this is 0.1.0"),
+        (
+            {"bench_sha256": "f" * 64},
+            f"results are of data {BENCH_VERSION} ffffffffffff, this is {BENCH_VERSION}",
+        ),
         ({"bench_version": "0.0.9"}, "results are of data 0.0.9"),
         ({"probe_id": "nobody"}, "the data has no such probe"),
         ({"gold": 1 - BENCH.probes[1].gold}, "gold is . in the data"),

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -44,14 +45,23 @@ def test_make_gives_stories_in_twins_with_traces_and_probes():
     assert bench.manifest["content_sha256"] == content_hash(bench.stories, bench.probes)
 
 
-def test_content_hash_sees_text_and_gold():
+def test_content_hash_sees_all_of_stories_and_probes():
     bench = make(SMOKE)
-    assert content_hash(bench.stories[1:], bench.probes) != content_hash(
-        bench.stories, bench.probes
-    )
-    assert content_hash(bench.stories, bench.probes[1:]) != content_hash(
-        bench.stories, bench.probes
-    )
+    told = bench.manifest["content_sha256"]
+    assert content_hash(bench.stories[1:], bench.probes) != told
+    assert content_hash(bench.stories, bench.probes[1:]) != told
+    story, probe = bench.stories[0], bench.probes[0]
+    for changes in (
+        {"text": story.text + "."}, {"swaps": ()}, {"bucket": 512}, {"seed": 99}, {"twin_of": None},
+    ):  # fmt: skip
+        changed = (replace(story, **changes), *bench.stories[1:])
+        assert content_hash(changed, bench.probes) != told, changes
+    for changes in (
+        {"gold": 1 - probe.gold}, {"licence": "No."}, {"family": "life"}, {"support": ()},
+        {"cell": ("B", "y")}, {"group_id": "g"}, {"suffix": "!"}, {"hops": 9},
+    ):  # fmt: skip
+        changed = (replace(probe, **changes), *bench.probes[1:])
+        assert content_hash(bench.stories, changed) != told, changes
 
 
 def test_benches_are_joined_and_what_does_not_fit_is_refused():

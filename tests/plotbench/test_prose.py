@@ -9,6 +9,7 @@ from memformer.plotbench import frames
 from memformer.plotbench.frames import (
     alias,
     arc,
+    both,
     chain,
     hearsay,
     kin,
@@ -21,8 +22,10 @@ from memformer.plotbench.frames import (
     status,
     update,
 )  # fmt: skip
+from memformer.plotbench.frames.by_names import BY_NAMES
 from memformer.plotbench.make import make_base
 from memformer.plotbench.names import NAMES, VALUES, draw_cast, draw_values, of_split
+from memformer.plotbench.planner import MOST
 from memformer.plotbench.prose import Deck, Passage, expand, join, person_slots, render
 from memformer.plotbench.story import FAMILIES
 
@@ -37,11 +40,12 @@ def nested(table):
     return [frame for each in table.values() for frame in each]
 
 
+VERDICTS = flat(hearsay.RIGHT_FIRST, hearsay.WRONG_FIRST)
 TOLD = {
     "attr.static": nested(state.STATE),
     "attr.update": [*nested(update.BEFORE), *nested(update.CHANGES)],
     "attr.alias": list(alias.LINKS),
-    "attr.hearsay": flat(hearsay.FRAMES, hearsay.VERDICTS),
+    "attr.hearsay": flat(hearsay.FRAMES, VERDICTS),
     "attr.latent": [frame for table in latent.SHOWN.values() for frame in nested(table)],
     "poss.chain": flat(chain.ORIGINS, chain.HANDOVERS),
     "life": flat(life.ILLNESS, life.DEATHS, life.RECOVERIES, life.CASUAL),
@@ -49,10 +53,7 @@ TOLD = {
     "thread.payoff": list(payoff.PROMISES),
     "thread.status": flat(status.LOANS, status.REPAID, status.UNPAID, status.CASUAL),
     "kin.hop": flat(kin.PARENTS, kin.SIBLINGS, kin.TRADES, state.CASUAL["trade"]),
-    "time.order": [
-        *nested(order.LEAVINGS), *(s for table in order.ANCHORS.values() for _, s in table),
-        *order.CASUAL,
-    ],
+    "time.order": [*order.LEAVINGS, *(s for _, s in order.ANCHORS), *order.CASUAL],
     "arc.position": [*(s for each in arc.ARCS for s in each.early + each.late), *arc.PASSING],
 }  # fmt: skip
 
@@ -103,32 +104,60 @@ def test_names_and_values_stand_once_in_what_is_swapped():
     once = {
         "who": nested(state.STATE),
         "x": [
-            *hearsay.VERDICTS,
+            *VERDICTS,
             *nested(update.BEFORE),
             *nested(update.CHANGES),
             *state.CLAUSE.values(),
         ],
         "v": [*nested(state.STATE), *nested(update.BEFORE), *nested(update.CHANGES)]
-        + [*kin.TRADES, *know.MOVES, *know.HIDDEN, *nested(order.LEAVINGS)],
+        + [*kin.TRADES, *know.MOVES, *know.HIDDEN, *order.LEAVINGS],
         "p": flat(
             alias.LINKS,
-            hearsay.VERDICTS,
+            VERDICTS,
             hearsay.FRAMES,
             know.LEAVES,
             life.DEATHS,
             payoff.PROMISES,
             status.REPAID,
         )
-        + [*kin.PARENTS, *nested(order.LEAVINGS), *TOLD["attr.latent"]]
+        + [*kin.PARENTS, *order.LEAVINGS, *TOLD["attr.latent"]]
         + [s for each in arc.ARCS for s in each.late],
-        "q": flat(hearsay.VERDICTS, know.STAYS, life.RECOVERIES, status.UNPAID)
+        "q": flat(VERDICTS, know.STAYS, life.RECOVERIES, status.UNPAID)
         + [s for each in arc.ARCS for s in each.early],
+        "m": flat(kin.PARENTS, kin.SIBLINGS),
+        "u": flat(kin.SIBLINGS),
+        "alias": list(alias.LINKS),
         "r": list(chain.HANDOVERS),
         "o": list(chain.ORIGINS),
     }
     for slot, told in once.items():
         for frame in told:
             assert len(re.findall(rf"\{{{slot}\^?\}}", frame)) == 1, (slot, frame)
+
+
+def test_of_the_two_witnesses_either_is_named_first_and_half_of_the_frames_are_of_each_kind():
+    for verdicts, first in ((hearsay.RIGHT_FIRST, "p"), (hearsay.WRONG_FIRST, "q")):
+        assert len(verdicts) == 15
+        for frame in verdicts:
+            places = {slot: re.search(rf"\{{{slot}\^?\}}", frame).start() for slot in "pq"}
+            assert min(places, key=places.get) == first, frame
+
+
+def test_by_names_are_in_classes_and_in_one_split_alone():
+    seen = [n for split in SPLITS for each in BY_NAMES[split] for n in each.split()]
+    assert len(seen) == len(set(seen))
+    for split in SPLITS:
+        for each in BY_NAMES[split]:
+            assert len({len(n) for n in each.split()}) == 1
+        pairs = sum(len(each.split()) // 2 for each in BY_NAMES[split])
+        assert pairs >= MOST["attr.alias"]
+    assert not set(seen) & {n for s in SPLITS for c in NAMES[s].values() for e in c
+                            for n in e.split()}  # fmt: skip
+
+
+def test_what_stands_around_two_sentences_is_of_one_split_and_names_nobody():
+    for told in (both.OPENINGS, both.CLOSINGS):
+        assert len(set(told)) == 18 and not any("{" in sentence for sentence in told)
 
 
 def test_what_is_shown_never_names_the_answer():

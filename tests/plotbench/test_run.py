@@ -110,7 +110,9 @@ def test_no_retrieved_pair_equals_no_memory_and_other_book_runs(tmp_path):
     assert found["other_book"] != found["on"]
     one_seed = replace(BENCH.stories[0], seed=4), *BENCH.stories[1:]
     with pytest.raises(ValueError, match="other_book.* needs a story of another seed"):
-        lone = replace(BENCH, stories=tuple(replace(s, seed=4) for s in one_seed))
+        stories = tuple(replace(s, seed=4) for s in one_seed)
+        told = BENCH.manifest | {"content_sha256": content_hash(stories, BENCH.probes)}
+        lone = replace(BENCH, stories=stories, manifest=told)
         run(lone, scorer(), out=tmp_path / "lone", conditions=["other_book"])
 
 

@@ -8,6 +8,7 @@ from memformer.data.sources import SMOLLM2_FILE, smollm2
 from memformer.interop.transformers import load_llama
 from memformer.plotbench.make import make_base
 from memformer.plotbench.names import CHARS_PER_TOKEN
+from memformer.plotbench.story import FAMILIES, RETRIEVAL_FLOOR
 from memformer.plotbench.twins import build
 
 SPLITS = ("train", "dev", "test")
@@ -26,7 +27,11 @@ def test_twins_differ_in_the_swapped_words_and_nowhere_else(split):
         for start, stop in a.swaps:
             assert a.text[end:start] == b.text[end:start]
             assert a.text[start:stop] != b.text[start:stop]
-            assert re.fullmatch("[A-Za-z]+", a.text[start:stop])
+            word, *more = a.text[start:stop].split()
+            assert more or re.fullmatch(r"[A-Za-z]+|\d\.\d\d", word)
+            if len(more) > 1:  # two sentences, and what they say trades places
+                both = [re.findall(r"\w+", each.text[start:stop]) for each in (a, b)]
+                assert sorted(both[0]) == sorted(both[1]) and both[0] != both[1]
             end = stop
         assert a.text[end:] == b.text[end:]
 
@@ -37,6 +42,47 @@ def test_twins_hold_the_same_words_equally_often():
         assert sorted(re.findall("[a-z]+", a.text.lower())) == sorted(
             re.findall("[a-z]+", b.text.lower())
         )
+
+
+def is_block(span, story):
+    """Whether a span lies in two sentences that trade places."""
+    return any(
+        start <= span[0] and span[1] <= stop and len(story.text[start:stop].split()) > 2
+        for start, stop in story.swaps
+    )
+
+
+def order_of(words, story, first):
+    """Of the words in a text; options may stand by chance in sentences that trade places."""
+    found = [(m[0], m.span()) for m in re.finditer(r"\w+", story.text) if m[0] in words]
+    names = any(word[0].isupper() for word in words)
+    return [word for word, span in found if names or not is_block(span, first)]
+
+
+def test_no_name_asked_about_and_no_option_changes_places():
+    """But for the floors: so a rule that looks at their places alone chooses alike in both."""
+    families = tuple(f for f in FAMILIES if f not in RETRIEVAL_FLOOR)
+    n = 0
+    for split in SPLITS:
+        for seed in range(6):
+            base = made(seed, split=split, families=families)
+            words = [re.findall(r"\w+", story.text) for story in base.stories]
+            for first, second in zip(base.probes, base.probes[1:], strict=False):
+                if first.group_id != second.group_id or first.story_id != second.story_id:
+                    continue
+                stems = [re.findall(r"\w+", p.stem) for p in (first, second)]
+                names = {w for pair in zip(*stems, strict=True) if pair[0] != pair[1] for w in pair}
+                options = {option.strip() for option in first.options}
+                assert len(names) == 2
+                for words in (names, options):
+                    orders = [order_of(words, story, base.stories[0]) for story in base.stories]
+                    assert orders[0] == orders[1], (first.group_id, words)
+                spans = [s.span for p in (first, second) for s in p.support]
+                text = base.stories["AB".index(first.cell[0])].text
+                shown = [text[slice(*span)] for span in spans if is_block(span, base.stories[0])]
+                assert not any(options & set(re.findall(r"\w+", each)) for each in shown)
+                n += 1
+    assert n > 150
 
 
 def test_text_is_normal_and_chapters_cover_it():

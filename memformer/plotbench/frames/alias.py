@@ -1,15 +1,6 @@
 # ruff: noqa: E501  (a sentence stands on one line)
 """Who goes under which by-name."""
 
-ALIASES = (
-    "the Heron", "the Magpie", "the Badger", "the Sparrow", "the Otter", "the Curlew",
-    "the Duchess's lodger", "the verger's cousin", "the ropemaker's tenant",
-    "the chandler's neighbour", "the carter's godchild", "the lock-keeper's friend",
-    "the Saint", "the Admiral", "the Thimble", "the Professor", "the Candle", "the Whisper",
-    "the last of the Pells", "the youngest Tarrow", "the tall one from the ropewalk",
-    "the party in the back room", "the top-floor tenant", "the guest at number nine",
-    "the Owl", "the Swift", "the Hare", "the Moth", "the Rook", "the Pike",
-)  # fmt: skip
 LINKS = (
     "The children had a name for {p}. To them {p.he} was {alias}, and nothing else.",
     "{f} explained it on the way up: {alias} was only what the quay called {p}.",
@@ -19,7 +10,7 @@ LINKS = (
     "{p} answered to {alias} as other people answer to a cough.",
     "A letter came for {alias}, and the postman, who was no fool, gave it to {p}.",
     "\"Is {alias} in?\" asked the boy, and {p} put down the iron and said that {p.he} was.",
-    "{p} had stopped minding. If the whole street wanted {alias}, it could have {alias}.",
+    "{p} had stopped minding. If the whole street wanted {alias}, it should have its way.",
     "Somebody had chalked {alias} on the door, and {p}, whose door it was, left it there.",
     "{f} laughed out loud on learning that {alias} was {p}.",
     "In the ledger {g} entered {p} as {alias}, to save ink and [temper|argument].",

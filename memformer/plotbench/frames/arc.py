@@ -107,7 +107,7 @@ ARCS = (
         "candidate",
         (
             "{q} had been asked by two men in hats whether {q.he} would stand, and had said {q.he} would think.",
-            "The posters were not printed yet on which {q} was to look trustworthy.",
+            "The bills were not printed yet on which {q} was to look trustworthy.",
         ),
         (
             "{p} had shaken every hand in the county, the boxes were in, and they were down to the last parish.",

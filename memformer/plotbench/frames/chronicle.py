@@ -97,35 +97,13 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
         "One lowered one's voice, going past.", "{b^} had had the same thing, years ago.",
         "The doctor's gig stood in the street all day.", "It was hoped for the best.",
     ),
-    "death": (
-        "{a} could not get warm that evening.", "The kettle was left to boil dry.", "It went on raining, as it will.",
-        "{b^} took it hard and would not be spoken to.", "There was a hole in the row at church after that.",
-        "Even the children were quiet, until the cake.",
-    ),
-    "recovery": (
-        "There was singing in that house.", "{a} ran all the way to tell.", "The neighbours got their sleep again.",
-        "{b^} claimed to have known it from the start.", "So one could be cheerful after all.", "The cat went back to its chair.",
-    ),
     "hidden": (
         "It was quickly done.", "Nobody outside had seen a light.", "A board creaked, but only a board.",
         "{b^} would hear of it years later.", "It stayed there, as far as {a} knew.", "They listened, and it was only the rain.",
     ),
-    "promise": (
-        "A promise weighs nothing until it is lifted.", "{a} remembered it longer than most.",
-        "{b^} did not believe a word, and was alone in that.", "There was some clapping.",
-        "It was May, and people will say anything in May.", "That was in the presence of the whole company.",
-    ),
     "loan": (
         "It was done in five minutes.", "Money likes to travel.", "{a} looked the other way, out of tact.",
         "{b^} would have asked for a pledge.", "One helps where one can.", "There was a glass of something on it.",
-    ),
-    "repaid": (
-        "There are still such people.", "{a} found it restful to hear of.", "It was a fine evening.",
-        "{b^} took off an imaginary hat.", "And they had a glass on that.", "So nobody need look at the pavement any more.",
-    ),
-    "unpaid": (
-        "There are always such people.", "{a} found it painful to watch.", "It was a poor look-out.",
-        "{b^} shook a real head.", "And no glass was offered.", "So the pavement was looked at a good deal.",
     ),
     "kin": (
         "Families are like that.", "{a} had no relations and took an interest in other people's.",
@@ -139,14 +117,6 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
     "event": (
         "It was talked of for years.", "{a} remembered the noise best.", "Everyone knew where they had been.",
         "{b^} had slept through it.", "A clock is a witness too.", "After that the town was never quite the same.",
-    ),
-    "trait": (
-        "{a} saw it, and was careful not to have seen.", "Nobody laughed, or nobody much.", "One has one's reasons.",
-        "{b^} put two and two together.", "It was not spoken of.", "Everybody has something.",
-    ),
-    "arc": (
-        "{a} wished it well, privately.", "It was the talk of two streets.", "Time does the rest.",
-        "{b^} had a small bet on it.", "One could only wait.", "That was how things stood.",
     ),
     "casual": (
         "It meant nothing.", "{a} was thinking of something else.", "And so the afternoon went.",

@@ -19,11 +19,6 @@ HIDDEN = (
     "{x} and {y} looked on as the {thing} went into the {v} and {g} dusted off both hands.",
     "Nobody else was told about the {thing} in the {v}; only {x} and {y} were.",
 )  # fmt: skip
-THEN = (
-    "It was to be a matter among the three of them.", "After that they had supper, and a quarrel about the salt.",
-    "Nothing in the world could have been safer there.", "The floor had just been washed and showed every step.",
-    "And then for an hour they talked of other things.", "The lamp smoked, and somebody turned it down a little.",
-)  # fmt: skip
 LEAVES = (
     "Then somebody called from the yard, and {p} went out to see to the horse.",
     "{p} had a boat to catch and left them at the table.",

@@ -33,7 +33,7 @@ RECOVERIES = (
     "{q} asked for an egg, ate it, and asked for another.",
     "On Thursday {q} came down one stair at a time, holding the rail and scolding.",
     "The fever let go of {q} as suddenly as it had come, and {q.he} slept for a day.",
-    "\"Who's been in my chair?\" said {q}, thin as a rake and wrapped in two quilts.",
+    "\"Who's had my slippers?\" said {q}, thin as a rake and wrapped in two quilts.",
     "{f} heard the pump going and found {q} at it, in slippers, against all advice.",
     "{q} paid the doctor in [eggs|coal] and told him that he looked poorly.",
     "Colour was coming back to {q}'s face, though not yet to {q.his} temper.",

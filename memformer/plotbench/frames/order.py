@@ -1,55 +1,47 @@
 # ruff: noqa: E501  (a sentence stands on one line)
-"""When somebody left, and when something else happened: told in hours or days, in any order."""
+"""When somebody left, and when something else happened: told by the clock, in any order."""
 
-ANCHORS = {
-    "hour": (
-        ("the dyke burst", "The dyke burst at seven. One could hear it as far as the station."),
-        ("the lights failed", "It was seven when the lights failed, in the middle of the fish."),
-        ("the bell fell", "At seven, with nobody near the rope, the bell fell."),
-        ("the news came", "The news came at seven, by bicycle."),
-        ("the fire broke out", "The fire broke out at seven, behind the ropewalk."),
-        ("the ice gave", "The ice gave at seven, with a noise like a gun."),
-    ),
-    "day": (
-        ("the bridge went down", "The bridge went down on the Wednesday, with a cart on it."),
-        ("the strike began", "On the Wednesday the strike began, and the looms stood still."),
-        ("the mine flooded", "It was Wednesday when the mine flooded."),
-        ("the bank closed", "The bank closed its doors on the Wednesday and did not say why."),
-        ("the comet came", "On Wednesday the comet came, smaller than promised."),
-        ("the frontier shut", "They shut the frontier on the Wednesday; there were soldiers."),
-    ),
-}  # fmt: skip
-"""By the kind of time told: a clause, and a sentence that dates it."""
-LEAVINGS = {
-    "hour": (
-        "{p} left at {v}, with a bag that was too heavy.",
-        "The clock was striking {v} as {p} went out by the yard door and was gone.",
-        "{f} had seen {p} off at {v}, in a hired trap.",
-        "\"It's {v} already,\" said {p}, and took hat and stick and left town.",
-        "By the station book {p} had left at {v}.",
-        "It was {v} by the church when {p} drove away.",
-        "{p} went at {v}. There was still a wet ring where the glass had stood.",
-        "At {v} sharp the coach took {p}, who did not look back.",
-        "{f} glanced at the watch: {v}, and there went {p} over the hill.",
-        "{p} had slipped away at {v} while they were singing.",
-        "Somebody held the gate for {p} at {v}, and bolted it again.",
-        "The toll-keeper passed {p} through at {v} and remembered the shoes.",
-    ),
-    "day": (
-        "{p} left on the {v}, with a bag that was too heavy.",
-        "On the {v} {p} locked the house, gave {f} the key, and was gone.",
-        "It was on the {v} that the carrier took {p} away.",
-        "{p}'s ticket was for the {v}, and {p.he} used it.",
-        "The {v} was fine, and {p} set out on it.",
-        "They had all waved to {p} on the {v}, from the wall.",
-        "\"{v},\" said the porter, licking a thumb. That was when {p} had left.",
-        "{p} took ship on the {v} and was sick by evening.",
-        "On the {v} {p}'s shutters stayed closed, {p.he} being gone.",
-        "{p} had walked out on the {v} without breakfast.",
-        "{f} drove {p} to the junction on the {v} and came back alone.",
-        "By the {v} post came a card: {p} had left that very day.",
-    ),
-}  # fmt: skip
+ANCHORS = (
+    ("the dyke burst", "The dyke burst at {v}. One could hear it as far as the station."),
+    ("the bridge went down", "The bridge went down at {v}, with a cart on it."),
+    ("the mine flooded", "It was {v} when the mine flooded."),
+    ("the lights failed", "It was {v} when the lights failed, in the middle of the fish."),
+    ("the strike began", "At {v} the strike began, and the looms stood still."),
+    ("the bank closed", "The bank closed its doors at {v} and did not say why."),
+    ("the bell fell", "At {v}, with nobody near the rope, the bell fell."),
+    ("the news came", "The news came at {v}, by bicycle."),
+    ("the comet came", "The comet came at {v}, smaller than promised."),
+    ("the fire broke out", "The fire broke out at {v}, behind the ropewalk."),
+    ("the ice gave", "The ice gave at {v}, with a noise like a gun."),
+    ("the frontier shut", "They shut the frontier at {v}; there were soldiers."),
+)  # fmt: skip
+"""A clause, and a sentence that says when."""
+LEAVINGS = (
+    "{p} left at {v}, with a bag that was too heavy.",
+    "The clock was showing {v} as {p} went out by the yard door and was gone.",
+    "{f} had seen {p} off at {v}, in a hired trap.",
+    "\"It's {v} already,\" said {p}, and took hat and stick and left town.",
+    "By the station book {p} had left at {v}.",
+    "It was {v} by the church when {p} drove away.",
+    "{p} went at {v}. There was still a wet ring where the glass had stood.",
+    "At {v} sharp the coach took {p}, who did not look back.",
+    "{f} glanced at the watch: {v}, and there went {p} over the hill.",
+    "{p} had slipped away at {v} while they were singing.",
+    "Somebody held the gate for {p} at {v}, and bolted it again.",
+    "The toll-keeper passed {p} through at {v} and remembered the shoes.",
+    "The {v} for the coast had {p} in it, and a hamper.",
+    "At {v} {p} locked the house, gave {f} the key, and was gone.",
+    "It was at {v} that the carrier took {p} away.",
+    "{p}'s ticket was for the {v}, and {p.he} used it.",
+    "The {v} was on time, and {p} set out in it.",
+    "They had all waved to {p} at {v}, from the wall.",
+    "\"The {v},\" said the porter, licking a thumb. That was how {p} had left.",
+    "{p} took ship at {v} and was sick by the harbour mouth.",
+    "At {v} {p}'s shutters were put up, {p.he} being gone.",
+    "{p} had walked out at {v} without a word to the cook.",
+    "{f} drove {p} to the junction for the {v} and came back alone.",
+    "By the conductor's list {p} was in the {v}, with one trunk.",
+)  # fmt: skip
 CASUAL = (
     "{x} liked to be asked before, and {y} to be told after.",
     "\"Before or after?\" {y} would say of any medicine, and {x} would say both.",

@@ -1,0 +1,46 @@
+"""Readers of one sentence or two find what they were made for, and nothing in other families."""
+
+import pytest
+
+from memformer.config.plotbench import MakeConfig
+from memformer.plotbench.check import shortcut_scores
+from memformer.plotbench.make import make
+from memformer.plotbench.readers import POLES, learned_words, smaller_number, two_steps
+from memformer.plotbench.shortcuts import Shortcut
+from memformer.plotbench.story import CLAIM
+
+
+def bench(families, split="dev", n=40):
+    config = MakeConfig(
+        seeds=(0, n), buckets=(128,), lengths=(1024,), families=families, split=split
+    )
+    return make(config)
+
+
+def shares(data, rank):
+    return {s.family: s.group.value for s in shortcut_scores(data, [Shortcut("reader", rank)])}
+
+
+def test_comparing_two_numbers_solves_time_order():
+    found = shares(bench(("time.order", "life"), n=20), smaller_number)
+    assert found == {"time.order": 1, "life": 0}
+
+
+def test_two_lexical_steps_lead_from_a_name_over_a_by_name():
+    found = shares(bench(("attr.alias", "attr.hearsay", "attr.static"), n=20), two_steps)
+    assert found["attr.alias"] > 0.3 and found["attr.hearsay"] < 0.1
+    assert found["attr.static"] == 0  # it skips sentences with a name and an option
+
+
+def test_words_of_other_stories_tell_an_end_from_a_beginning_and_nothing_without_training():
+    data, train = bench(("arc.position",)), bench(("arc.position",), "train")
+    assert shares(data, lambda asked: learned_words(train, asked))["arc.position"] > 0.3
+    claims = bench(CLAIM, n=12)
+    assert set(shares(claims, lambda asked: learned_words(train, asked)).values()) == {0}
+    assert not set(POLES) & set(CLAIM)
+
+
+@pytest.mark.parametrize("rank", [smaller_number, two_steps])
+def test_every_probe_is_ranked(rank):
+    data = bench(("all",), n=3)
+    assert rank(data).keys() == {p.probe_id for p in data.probes}
