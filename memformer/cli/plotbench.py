@@ -79,12 +79,20 @@ def make_data(
 @plotbench.command("check")
 def check_data(
     folder: Annotated[Path, typer.Argument(help="A folder that make wrote.")],
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            help="Also compare where tokens end in both twins: smollm2, a .gguf file, a "
+            "tokenizer.json, or a folder of transformers."
+        ),
+    ] = None,
 ) -> None:
     """Judge data before anything is claimed with them; exit code 1 if a rule does not hold."""
+    from memformer.interop.plotbench_models import token_ends
     from memformer.plotbench.check import check
     from memformer.plotbench.files import load
 
-    gate = check(load(folder))
+    gate = check(load(folder), ends=token_ends(tokenizer) if tokenizer else None)
     for line in gate.lines():
         typer.echo(line)
     typer.echo("passed" if gate.passed else "not passed")

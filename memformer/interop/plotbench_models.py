@@ -10,10 +10,12 @@ from memformer.config.plotbench_models import ImportedConfig
 from memformer.data.sources import SMOLLM2_FILE, smollm2
 from memformer.data.tokenizer import Tokenizer
 from memformer.interop.run import is_run, load_run
+from memformer.interop.tokenizer import HFTokenizer
 from memformer.model.decoder import Decoder
 from memformer.plotbench.memformer_scorer import MemformerScorer
 from memformer.plotbench.scorers import Scorer
 from memformer.plotbench.shortcuts import Shortcut, build_shortcut
+from memformer.plotbench.tokens_check import Ends
 
 KNOWN = (
     "a folder of `memformer train`, a .gguf file, smollm2, hf:NAME or hf:FOLDER, "
@@ -72,6 +74,39 @@ def build_scorer(
     if config.last is not None:
         scorer.name = f"{scorer.name}-last{config.last}"
     return scorer
+
+
+def token_ends(told: str) -> Ends:
+    """Where the tokens of a text end, under the tokenizer that `told` names.
+
+    `smollm2` or a GGUF file; a `tokenizer.json`; a folder that `transformers` reads a tokenizer of.
+
+    Raises:
+        ValueError: it is none of these.
+        ImportError: the extra `hf` is not here.
+    """
+    try:
+        from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+        from memformer.interop.gguf_file import open_gguf
+    except ImportError as error:
+        raise ImportError(
+            f"--tokenizer {told} needs the extra 'hf' ({error}): pip install 'memformer-lm[hf]'"
+        ) from error
+    path = smollm2() / SMOLLM2_FILE if told == "smollm2" else Path(told)
+    if path.suffix == ".gguf" and path.is_file():
+        found: Any = open_gguf(path).tokenizer
+    elif path.name == "tokenizer.json" and path.is_file():
+        found = PreTrainedTokenizerFast(tokenizer_file=str(path))  # type: ignore[no-untyped-call]
+    elif path.is_dir():
+        found = AutoTokenizer.from_pretrained(path, local_files_only=True)
+    else:
+        raise ValueError(
+            "tokenizer must be smollm2, a .gguf file, a tokenizer.json or a folder of "
+            f"transformers, got {told!r}"
+        )
+    tokenizer = HFTokenizer(found)
+    return lambda text: [stop for _, stop in tokenizer.encode(text).spans]
 
 
 def _ours(

@@ -5,9 +5,9 @@ of their group accuracy over stories.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from memformer.plotbench.probes import answer
 from memformer.plotbench.shortcuts import GATE, Shortcut, build_shortcut
 from memformer.plotbench.statistics import MIN_STORIES, Estimate, mean_interval
 from memformer.plotbench.story import RETRIEVAL_FLOOR, Bench, Probe
+from memformer.plotbench.tokens_check import Ends, twin_ends_faults
 from memformer.plotbench.twin_check import group_faults, token_faults, twin_faults
 from memformer.plotbench.validity import CELLS, faults
 
@@ -73,14 +74,14 @@ def check(
     bench: Bench,
     *,
     shortcuts: Sequence[Shortcut] | None = None,
-    n_tokens: Callable[[str], int] | None = None,
+    ends: Ends | None = None,
 ) -> Gate:
     """Judge a benchmark. What cannot be judged, for lack of stories, does not pass.
 
     Args:
         bench: of 200 stories, to keep a limit that a shortcut at 0 does keep.
         shortcuts: those of `GATE` by default.
-        n_tokens: of a text under a reference tokenizer, if token counts shall be compared too.
+        ends: of the tokens of a text, if it shall be compared too where tokens end in twins.
 
     Raises:
         ValueError: stories of novels, for which these rules are not made.
@@ -101,8 +102,12 @@ def check(
         _balance(bench.probes),
         _oracle(bench),
     ]
-    if n_tokens is not None:
-        findings.append(_exact("tokens", token_faults(bench, n_tokens), "equal counts"))
+    if ends is not None:
+        counts = token_faults(bench, lambda text: len(ends(text)))
+        findings.append(_exact(
+            "tokens", chain(twin_ends_faults(bench, ends), counts),
+            "end at the same places in both twins, options have equally many",
+        ))  # fmt: skip
     chosen = gate_shortcuts() if shortcuts is None else shortcuts
     scores = tuple(shortcut_scores(bench, chosen))
     findings += [_shortcut(each.name, scores) for each in chosen]

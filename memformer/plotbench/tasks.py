@@ -80,6 +80,12 @@ def tasks_of(
     """
     for scorer in scorers:
         if isinstance(scorer, Shortcut):
+            asked = [each for each in conditions if each not in ("on", PLAIN)]
+            if asked or tuple(fractions) != ("true",):
+                log.warning(
+                    "%s knows no conditions and no fraction: run once, without %s",
+                    scorer.name, ", ".join((*asked, *(f for f in fractions if f != "true"))),
+                )  # fmt: skip
             yield Task(scorer, SHORTCUT, "true")
             continue
         can_take = getattr(scorer, "fractions", ("true",))

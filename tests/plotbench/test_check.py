@@ -231,9 +231,18 @@ def test_unreadable_data_are_asked_nothing_else():
     assert len(gate.findings) == 1 and not gate.passed
 
 
-def test_token_counts_are_compared_where_a_tokenizer_is_given():
+def test_tokens_are_compared_where_their_ends_are_told():
     assert not list(token_faults(SMALL, len))  # equal in characters
-    assert verdicts(check(SMALL, shortcuts=FEW, n_tokens=len))["tokens"] == "pass"
+
+    def characters(text):
+        return range(1, len(text) + 1)
+
+    def up_to_each_e(text):
+        return [m.end() for m in re.finditer("e|$", text)]
+
+    assert verdicts(check(SMALL, shortcuts=FEW, ends=characters))["tokens"] == "pass"
+    gate = check(SMALL, shortcuts=FEW, ends=up_to_each_e)
+    assert verdicts(gate)["tokens"] == "fail" and not gate.passed
     uneven = list(token_faults(SMALL, lambda text: text.count("e")))
     assert any("twins have" in m or "end at" in m for m in uneven)
 
