@@ -27,24 +27,17 @@ from memformer.config.plotbench import MakeConfig
 from memformer.config.plotbench_generated import GenerateConfig
 from memformer.data import smollm2
 from memformer.data.sources import SMOLLM2_FILE
-from memformer.evaluation.tables import Table
 from memformer.interop.transformers import load_llama
-from memformer.plotbench.generated.extraction import (
-    ReadSentence,
-    ReadText,
-    is_judged,
-    labelled_reach,
-    simulator_accuracy,
-    simulator_reach,
-)
+from memformer.plotbench.generated.extraction import ReadSentence, ReadText, is_judged, load_read
 from memformer.plotbench.generated.grammar import extract
 from memformer.plotbench.generated.known import known_of
-from memformer.plotbench.generated.rates import Rates, tallies
-from memformer.plotbench.generated.report import Validity, generated_table
-from memformer.plotbench.generated.texts import TEXTS, Written, load_texts, own_texts, write
+from memformer.plotbench.generated.page import OWN, JudgedTexts, judged, measured, write_page
+from memformer.plotbench.generated.rates import Rates
+from memformer.plotbench.generated.report import Validity
+from memformer.plotbench.generated.texts import TEXTS, Written, load_texts, write
 from memformer.plotbench.make import make
 from memformer.plotbench.memformer_scorer import MemformerScorer
-from memformer.plotbench.records import from_record, to_record
+from memformer.plotbench.records import to_record
 from memformer.plotbench.story import Bench
 
 
@@ -66,8 +59,9 @@ def main() -> None:
     parser.add_argument("--result", type=Path)
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args()
+    read = [] if args.labels is None else load_read(args.labels)
     if args.validity:
-        save(args.result, validity_numbers(measured(args.labels, args.validity_seeds)))
+        save(args.result, validity_numbers(measured(read, args.validity_seeds)))
         return
     made = MakeConfig(
         seeds=tuple(args.seeds), buckets=(args.bucket,), lengths=(args.length,), families=("all",)
@@ -88,35 +82,18 @@ def main() -> None:
         resume=args.resume,
         progress=lambda *told: print(*told, flush=True),
     )
-    valid = measured(args.labels, args.validity_seeds)
-    table, numbers = judged(bench, texts, config, valid)
-    for row in [table.head, *[[f"{c.main} {c.small}".strip() for c in row] for row in table.rows]]:
-        print(" | ".join(row))
-    save(args.result, numbers)
+    valid = measured(read, args.validity_seeds)
+    found = judged(bench, texts, config, valid)
+    print(*write_page(args.out, bench, found))
+    save(args.result, numbers_of(found, valid))
 
 
-def measured(labels: Path | None, n_seed: int) -> Validity:
-    """The grammar on held-out prose, on errors put in, and on sentences that were read."""
-    read = None
-    if labels is not None:
-        told = json.loads(labels.read_text(encoding="utf-8"))
-        read = labelled_reach([from_record(ReadText, each) for each in told["texts"]])
-    return Validity(simulator_reach(range(n_seed)), simulator_accuracy(range(n_seed)), read)
-
-
-def judged(
-    bench: Bench, texts: list[Written], config: GenerateConfig, valid: Validity
-) -> tuple[Table, dict[str, object]]:
-    """The table, and all that it says in numbers."""
-    own = Rates([t for each in tallies(bench, own_texts(bench, config)).values() for t in each])
-    rates = {name: Rates(each) for name, each in tallies(bench, texts).items()}
+def numbers_of(found: JudgedTexts, valid: Validity) -> dict[str, object]:
+    """All that the table says, and what it was made from."""
+    table, own, rates = found.table, found.own, found.rates
     halves = [Rates([t for t in own.tallies if t.seed % 2 == i]) for i in (0, 1)]
-    every = {"the stories' own texts": own, **rates}
-    validity = dict.fromkeys(rates, valid) | {
-        "the stories' own texts": valid._replace(labelled=None, is_own=True)
-    }
-    table = generated_table(every, validity, own)
-    numbers: dict[str, object] = {
+    every = {OWN: own, **rates}
+    return {
         "head": table.head,
         "rows": [[[c.main, c.small] for c in row] for row in table.rows],
         "n_texts": {name: len(each.tallies) for name, each in every.items()},
@@ -133,7 +110,6 @@ def judged(
         ],
         **validity_numbers(valid),
     }
-    return table, numbers
 
 
 def validity_numbers(valid: Validity) -> dict[str, object]:

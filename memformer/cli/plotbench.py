@@ -1,9 +1,12 @@
 """The verbs of `memformer plotbench`. Heavy imports happen inside them."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from memformer.plotbench.story import Bench
 
 plotbench = typer.Typer(no_args_is_help=True, help="Does a model keep the plot straight?")
 
@@ -138,6 +141,18 @@ def run_models(
     last: Annotated[
         int | None, typer.Option(help="Show no more than this many tokens before what is scored.")
     ] = None,
+    track: Annotated[
+        Literal["probes", "generated"],
+        typer.Option(help="Ask questions, or have models go on with the stories and judge that."),
+    ] = "probes",
+    words: Annotated[int, typer.Option(help="Of generated texts: words of each.")] = 200,
+    places: Annotated[
+        str, typer.Option(help="Of generated texts: fractions of a story at which they begin.")
+    ] = "0.25,0.5,0.75",
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="Of generated texts: JSON with sentences of such models, as read."),
+    ] = None,
     position: Annotated[
         bool,
         typer.Option(
@@ -179,6 +194,9 @@ def run_models(
         "progress": story_lines(lambda line: typer.echo(line, err=True)),
     }
     try:
+        if track == "generated":
+            typer.echo(_generate(bench, scorers, asked, resume, words, places, labels))
+            return
         rows = run(bench, scorers, resume=resume, **asked)
         typer.echo(f"{len(rows)} rows: {out / RESULTS}")
         if position:
@@ -217,6 +235,27 @@ def report(
         position=load_position(results, bench),
     )  # fmt: skip
     typer.echo(f"report: {paths.html} and {paths.markdown}")
+
+
+def _generate(
+    bench: "Bench", scorers: list[Any], asked: dict[str, Any], resume: bool, words: int,
+    places: str, labels: Path | None,
+) -> str:  # fmt: skip
+    from memformer.config.plotbench_generated import GenerateConfig
+    from memformer.plotbench.generated.extraction import load_read
+    from memformer.plotbench.generated.page import judged, measured, write_page
+    from memformer.plotbench.generated.texts import write
+
+    read = [] if labels is None else load_read(labels)
+    try:
+        fractions = tuple(float(each) for each in places.split(","))
+    except ValueError:
+        raise ValueError(f"--places must be fractions such as 0.25,0.5, got {places!r}") from None
+    config = GenerateConfig(places=fractions, n_words=words)
+    texts = write(bench, scorers, config=config, resume=resume, **asked)
+    found = judged(bench, texts, config, measured(read))
+    html, markdown = write_page(Path(asked["out"]), bench, found)
+    return f"{len(texts)} texts: {html} and {markdown}"
 
 
 def _range(text: str) -> tuple[int, int]:

@@ -46,7 +46,7 @@ def html_page(page: Page) -> str:
         style=_STYLE,
         main=f"""<aside class="warn">{escape(page.limits[0])}</aside>
 {"".join(map(figure, page.plots))}
-<h2>Worked examples</h2>
+{"<h2>Worked examples</h2>" if page.examples else ""}
 {"".join(map(_example, page.examples))}
 <h2>The numbers</h2>
 {"".join(map(table, page.tables))}
@@ -62,7 +62,8 @@ def markdown_page(page: Page, plots: str = "plots") -> str:
         f"## {plot.title}\n\n![{plot.title}]({plots}/{plot.name}.svg)\n\n{plot.caption}"
         for plot in page.plots
     ]
-    parts += ["## Worked examples", *map(_example_in_markdown, page.examples)]
+    if page.examples:
+        parts += ["## Worked examples", *map(_example_in_markdown, page.examples)]
     parts += ["## The numbers", *map(_table_in_markdown, page.tables)]
     parts += ["## What this does not say", "\n".join(f"- {line}" for line in page.limits)]
     return "\n\n".join(parts) + "\n"

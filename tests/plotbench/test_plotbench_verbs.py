@@ -6,8 +6,12 @@ from dataclasses import asdict
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from memformer.interop import plotbench_models
 from memformer.plotbench.files import load
+from memformer.plotbench.generated import page
+from memformer.plotbench.memformer_scorer import MemformerScorer
 from tests.plotbench.made_rows import rows_on
+from tests.plotbench.models import PieceTokenizer, decoder
 from tests.test_cli import process as process  # the fixture that keeps verbs within this process
 from tests.test_cli import run as run_verb
 
@@ -111,3 +115,32 @@ def test_report_writes_pages_of_results_and_lists_known_runs(tmp_path):
     assert (results / "report.html").is_file()
     unknown = run("report", results, "--data", data, "--compare", "toy on", "toy of")
     assert unknown.exit_code == 1 and "there are: toy on, toy off" in unknown.output
+
+
+def test_run_has_models_go_on_with_the_stories(tmp_path, monkeypatch):
+    data, out = tmp_path / "pb", tmp_path / "results"
+    monkeypatch.setattr(page, "N_SEEDS", 2)
+    monkeypatch.setattr(
+        plotbench_models,
+        "build_scorer",
+        lambda told, **_: MemformerScorer(decoder(), PieceTokenizer(), name=told),
+    )
+    assert run("make", "--seeds", "0:2", "--lengths", "1k", "--distances", "128",
+               "--families", "life", "--out", data).exit_code == 0  # fmt: skip
+    asked = ["run", data, "--model", "toy", "--out", out, "--track", "generated", "--condition",
+             "off", "--words", "5"]  # fmt: skip
+    done = run(*asked, "--places", "0.5")
+    assert done.exit_code == 0, done.output
+    assert "2 texts: " in done.output
+    told = (out / "generated.md").read_text()
+    assert "the stories' own texts" in told and "## Worked examples" not in told
+    assert "toy off" in told and (out / "generated.html").is_file()
+    again = run(*asked, "--places", "0.5", "--resume")
+    assert again.exit_code == 0 and "2 texts: " in again.output
+    for wrong, message in (
+        (["--places", "half"], "--places must be fractions such as 0.25,0.5, got 'half'"),
+        (["--places", "2"], "places must be fractions within (0, 1)"),
+        (["--labels", data / "stories.jsonl"], "must be JSON with a list `texts`"),
+    ):
+        found = run(*asked, *wrong)
+        assert found.exit_code == 1 and message in found.output

@@ -4,10 +4,12 @@ Three sources: the simulator's own prose, whose events are known; the same with 
 sentences of a model that somebody has read and labelled.
 """
 
+import json
 import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from memformer.plotbench.frames.state import STATE
@@ -18,6 +20,7 @@ from memformer.plotbench.generated.sentences import Lexicon
 from memformer.plotbench.names import VALUES, of_split, person
 from memformer.plotbench.probes import probes_of
 from memformer.plotbench.prose import cast_slots, person_slots, render
+from memformer.plotbench.records import from_record
 from memformer.plotbench.statistics import Estimate, interval, mean, of_share, story_sums
 from memformer.plotbench.story import FAMILIES, Span, Split
 from memformer.plotbench.twins import Draft, build, events_of
@@ -83,6 +86,25 @@ class ReadText:
     def lexicon(self) -> Lexicon:
         """Its people."""
         return Lexicon(people=tuple(person(*each) for each in self.people), aliases=self.aliases)
+
+
+def load_read(path: Path) -> list[ReadText]:
+    """Texts with what somebody has read in them, of a file `{"texts": [...]}`.
+
+    Raises:
+        ValueError: it is no such file; the message names the text and the field.
+    """
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))["texts"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"labels {path} must be JSON with a list `texts`: {error}") from error
+    found = []
+    for i, each in enumerate(told):
+        try:
+            found.append(from_record(ReadText, each))
+        except ValueError as error:
+            raise ValueError(f"labels {path}, text {i}: {error}") from None
+    return found
 
 
 class Reach(NamedTuple):
