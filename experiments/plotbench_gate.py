@@ -23,7 +23,7 @@ from memformer.config.plotbench import MakeConfig
 from memformer.evaluation.machine import describe
 from memformer.plotbench.check import ShortcutScore, check, shortcut_scores
 from memformer.plotbench.make import make, make_base
-from memformer.plotbench.readers import learned_words, smaller_number, two_steps
+from memformer.plotbench.readers import along_names, learned_words, smaller_number
 from memformer.plotbench.shortcuts import Shortcut
 
 SEEDS, BUCKET, LENGTH = (0, 200), 1024, 4096
@@ -57,6 +57,7 @@ def figures(score: ShortcutScore) -> dict[str, Any]:
     return {
         "shortcut": score.shortcut, "family": score.family, "n_groups": score.n_groups,
         "group": [round(x, 4) for x in (group.value, group.low, group.high)],
+        "net": [round(x, 4) for x in (score.net.value, score.net.low, score.net.high)],
         "is_exempt": score.is_exempt,
     }  # fmt: skip
 
@@ -79,7 +80,7 @@ def main() -> None:
     for line in gate.lines():
         print(line)
     readers = [
-        Shortcut("two steps", two_steps),
+        Shortcut("along names", along_names),
         Shortcut("smaller number", smaller_number),
         Shortcut("learned words", lambda asked: learned_words(train, asked)),
     ]

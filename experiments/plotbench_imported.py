@@ -225,6 +225,13 @@ def cost(out: Path, seeds: tuple[int, int], n_alone: int) -> None:
                 other.score(p.stem, p.options, p.suffix)
                 alone.append(time.perf_counter() - started)
             print(i, f"{sum(held):.0f} s, {statistics.median(alone):.1f} s alone", flush=True)
+            _write_cost(out, held, alone, n_probe, n_token)
+    _write_cost(out, held, alone, n_probe, n_token)
+
+
+def _write_cost(
+    out: Path, held: Sequence[float], alone: Sequence[float], n_probe: int, n_token: int
+) -> None:
     a_probe = statistics.mean(alone)
     found = {
         **describe(), "n_story": len(held), "n_probe": n_probe, "n_token": n_token,
@@ -234,7 +241,6 @@ def cost(out: Path, seeds: tuple[int, int], n_alone: int) -> None:
     }  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(found, indent=1) + "\n")
-    print(json.dumps(found))
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ PACKAGE = Path(memformer.__file__).parent
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 LAYERS = [  # bottom to top; drawers on one line do not import each other
     {"config", "process"}, {"memory", "data"}, {"model"}, {"generation"}, {"evaluation"},
-    {"reward", "plotbench"}, {"training"}, {"rating"}, {"ablation", "interop"}, {"cli"},
+    {"reward", "plotbench"}, {"training"}, {"rating"}, {"interop"}, {"ablation"}, {"cli"},
 ]  # fmt: skip
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 HOME = {

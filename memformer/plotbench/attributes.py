@@ -58,7 +58,7 @@ def changed(draw: Draw, pair: Pair, about: str) -> Group:
                 template=draw.frame(update.BEFORE[about]),
                 mood="face",
                 slots=who.slots("x") | {"v": old},
-                tells=(tell(who, about, "establish", licenses=False),),
+                tells=(tell(who, about, "establish", licenses=(False, False)),),
                 deeds=(Deed("observe", (who.id, about, old)),),
             )
         )
@@ -99,7 +99,10 @@ def aliased(draw: Draw, pair: Pair, about: str) -> Group:
                 mood="face",
                 slots=Who(alone, owner.id, owner.gender, owner.side).slots("who") | {"v": v},
                 tells=(tell(owner, about, "establish"),),
-                deeds=(Deed("observe", (owner.id, about, v)),),
+                deeds=(
+                    Deed("observe", (alone, about, v)),
+                    Deed("observe", (owner.id, about, v)),
+                ),
             )
         )
     first, second = (links, told) if draw.rng.random() < 0.7 else (told, links)
@@ -119,28 +122,27 @@ def rumoured(draw: Draw, pair: Pair, about: str) -> Group:
     if draw.coin():
         said, right = right, said
     claims, verdicts = [], []
-    forms = draw.rng.sample((hearsay.RIGHT_FIRST, hearsay.WRONG_FIRST), 2)  # one of each
-    for who, v, w, frames in zip(
-        (x_of(pair), y_of(pair)), values, values[::-1], forms, strict=True
-    ):
+    for who, v, w in zip((x_of(pair), y_of(pair)), values, values[::-1], strict=True):
         order = draw.rng.sample((0, 1), 2)  # who was right about this one, in A
         p, q = right[order[0]], right[order[1]]
-        for at, value in zip(order, (v, w), strict=True):
+        for at, value, is_true in zip(order, (v, w), ((True, False), (False, True)), strict=True):
             claims.append(
                 Beat(
                     template=expand(draw.frame(hearsay.FRAMES), {"clause": state.CLAUSE[about]}),
                     mood="",
                     slots=said[at].slots("p") | who.slots("x") | {"v": value},
-                    tells=(tell(who, about, "hearsay"),),
+                    tells=(tell(who, about, "hearsay", licenses=is_true),),
+                    deeds=(Deed("observe", (said[at].id, f"says.{about}.{who.id}", value)),),
                 )
             )
         verdicts.append(
             Beat(
-                template=draw.frame(frames),
+                template=draw.frame(hearsay.VERDICTS)[draw.rng.randrange(2)],
                 mood="",
                 slots=p.slots("p") | q.slots("q") | who.slots("x"),
                 tells=(tell(who, about, "establish"),),
                 deeds=(
+                    Deed("observe", (who.id, f"right.{about}", p.id)),
                     Deed("observe", (who.id, about, (v, w))),
                     Deed("rumour", (q.id, who.id, about, (w, v))),
                 ),
@@ -153,7 +155,7 @@ def rumoured(draw: Draw, pair: Pair, about: str) -> Group:
 def implied(draw: Draw, pair: Pair, about: str) -> Group:
     """Shown and never named: no word of the answer stands in what licenses it."""
     values = draw.values(about)
-    shown = [Said((draw.frame(latent.SHOWN[about][v]),), "p", about, "imply") for v in values]
+    shown = [Said(((draw.frame(latent.SHOWN[about][v]),),), "p", about, "imply") for v in values]
     deeds = tuple(
         Deed("observe", (who.id, about, v))
         for who, v in zip((p_of(pair), q_of(pair)), values, strict=True)

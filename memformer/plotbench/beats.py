@@ -8,6 +8,7 @@ order, chooses alike in both twins and is wrong in one.
 """
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -42,8 +43,8 @@ class Tell(NamedTuple):
     role: Role
     sides: tuple[tuple[Side, ...], tuple[Side, ...]]
     """For whom of the group, in A and in B."""
-    licenses: bool = True
-    """Whether the answer follows from it (with the others that license)."""
+    licenses: tuple[bool, bool] = (True, True)
+    """Whether the answer follows from it (with the others that license), in A and in B."""
     part: tuple[Span, Span] | None = None
     """Where in its beat it stands, in A and in B; the whole of it if not said."""
 
@@ -182,7 +183,10 @@ def q_of(pair: Pair) -> Who:
     return Who(names, ids, pair.x.gender, ("y", "x"))
 
 
-def tell(who: Who, p: str, role: Role, *, s: Filling | None = None, licenses: bool = True) -> Tell:
+def tell(
+    who: Who, p: str, role: Role, *, s: Filling | None = None,
+    licenses: tuple[bool, bool] = (True, True),
+) -> Tell:  # fmt: skip
     """A fact that concerns one of the group."""
     of: Filling = who.id if s is None else s
     return Tell(of, p, role, ((who.side[0],), (who.side[1],)), licenses)
@@ -194,13 +198,19 @@ def tell_both(s: Filling, p: str, role: Role) -> Tell:
 
 
 class Said(NamedTuple):
-    """What is said of one of the group, with their name once in the slot `role`."""
+    """What is said of one of the group, with their name once a sentence in the slot `role`."""
 
-    templates: tuple[str, ...]
+    forms: tuple[tuple[str, ...], ...]
+    """Ways to say it, each a sentence or two."""
     role: str
     p: str
     """Of the fact, as in `Tell`."""
     tells_as: Role
+
+
+def forms(draw: Draw, frames: tuple[str, ...], n: int = 8) -> tuple[tuple[str, ...], ...]:
+    """Some frames, to choose a form from."""
+    return tuple((draw.frame(frames),) for _ in range(n))
 
 
 def told_of_both(
@@ -210,20 +220,23 @@ def told_of_both(
     """One beat with something of X and something of Y; in A the first is said of X, in B of Y.
 
     Who is spoken of first is the same in both twins: what is said trades places, not the names.
+    Coins toss whose sentence is longer, and whose name comes earlier in it, where forms allow both.
     """
     more = {**cast_slots({"f": draw.helper(), "g": draw.helper()}), **slots}
     turns = (x_of(pair), y_of(pair)) if draw.coin() else (y_of(pair), x_of(pair))
     choice = draw.rng.random()
     opening, closing = draw.frame(OPENINGS), draw.frame(CLOSINGS)
+    p_form, q_form = _forms(draw, of_p, of_q)
     texts = ["", ""]
     parts: dict[Side, list[Span]] = {"x": [], "y": []}
     for twin in (0, 1):
         for who in turns:
             side = who.side[twin]
-            said = of_p if (side == "x") == (twin == 0) else of_q
+            is_p = (side == "x") == (twin == 0)
+            said, form = (of_p, p_form) if is_p else (of_q, q_form)
             filled = more | who.slots(said.role)
             start = len(texts[twin])
-            texts[twin] += render(" ".join(said.templates), filled, random.Random(choice)).a + " "
+            texts[twin] += render(" ".join(form), filled, random.Random(choice)).a + " "
             at = len(opening) + 1 + start
             parts[side].append((at, at + len(texts[twin]) - 1 - start))
     sides: tuple[tuple[Side, Who], ...] = (("x", x_of(pair)), ("y", y_of(pair)))
@@ -238,6 +251,36 @@ def told_of_both(
         ),
         deeds=deeds,
     )  # fmt: skip
+
+
+def _forms(draw: Draw, of_p: Said, of_q: Said) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """One form of each: coins toss whose sentence is longer and who is named nearer to its
+    beginning, so far as there are such forms."""
+    every = [(p, q) for p in of_p.forms for q in of_q.forms if len(p) == len(q)]
+    wanted = draw.coin(), draw.coin()
+    signs = {each: _is_longer_and_earlier(each, of_p.role, of_q.role) for each in every}
+    for n in (2, 1):
+        fitting = [each for each in every if signs[each][:n] == wanted[:n]]
+        if fitting:
+            return draw.rng.choice(fitting)
+    return draw.rng.choice(every)
+
+
+def _is_longer_and_earlier(
+    forms: tuple[tuple[str, ...], tuple[str, ...]], p_role: str, q_role: str
+) -> tuple[bool, bool]:
+    (p_length, p_at), (q_length, q_at) = (
+        _of_name(form, role) for form, role in zip(forms, (p_role, q_role), strict=True)
+    )
+    return p_length > q_length, p_at < q_at
+
+
+def _of_name(form: tuple[str, ...], role: str) -> tuple[int, int]:
+    """Length of the last sentence that holds the name, and where in it the name stands."""
+    text = re.sub(r"\{[a-z]+\.([a-z]+)\}", r"\1", " ".join(form))  # pronouns as they will be
+    sentences = re.split(r"(?<=[.!?])[\"']?\s+", text)
+    last = next(each for each in reversed(sentences) if f"{{{role}" in each)
+    return len(last), last.index(f"{{{role}")
 
 
 def decoys(draw: Draw, pair: Pair, frames: tuple[str, ...], values: tuple[str, str]) -> list[Beat]:

@@ -17,7 +17,7 @@ from memformer.plotbench.probe_text import by_tfidf, by_trigrams
 from memformer.plotbench.probes import answer
 from memformer.plotbench.shortcuts import GATE, Shortcut, build_shortcut
 from memformer.plotbench.statistics import MIN_STORIES, Estimate, mean_interval
-from memformer.plotbench.story import RETRIEVAL_FLOOR, Bench, Probe
+from memformer.plotbench.story import RETRIEVAL_FLOOR, UNGATED, Bench, Probe
 from memformer.plotbench.tokens_check import Ends, twin_ends_faults
 from memformer.plotbench.twin_check import group_faults, token_faults, twin_faults
 from memformer.plotbench.validity import CELLS, faults
@@ -27,6 +27,7 @@ GROUP_LIMIT = CHANCE["group"] + 0.05
 ITEM_LIMIT = 0.52
 """Of the item accuracy of what was trained on probes alone."""
 _N_SHOWN = 3
+_STRICT = 3.3 / 1.96
 
 
 class Finding(NamedTuple):
@@ -43,14 +44,27 @@ class ShortcutScore(NamedTuple):
     shortcut: str
     family: str
     group: Estimate
+    net: Estimate
+    """Groups right in all four cells minus those wrong in all four."""
     n_groups: int
     is_exempt: bool
-    """A retrieval floor, which looking for name and value together may solve."""
+    """A retrieval floor, which looking for name and value together may solve; or a family with
+    which nothing is claimed (`story.UNGATED`)."""
 
     @property
     def is_within(self) -> bool:
-        """Whether the upper bound keeps the limit; without a bound nothing is shown."""
-        return self.is_exempt or self.group.high <= GROUP_LIMIT
+        """Whether the upper bound keeps the limit, or no more groups are right than wrong.
+
+        The second is for rules that follow the swap for a reason without meaning: all four cells
+        are right or wrong together, so half of their groups are right. Without a bound nothing is
+        shown.
+        """
+        return self.is_exempt or self.group.high <= GROUP_LIMIT or self._is_even
+
+    @property
+    def _is_even(self) -> bool:
+        """Net not above 0 at z = 3.3, as there are some 250 such comparisons."""
+        return self.net.value - _STRICT * (self.net.value - self.net.low) <= 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,24 +147,26 @@ def shortcut_scores(bench: Bench, shortcuts: Sequence[Shortcut]) -> list[Shortcu
 def _of_shortcut(bench: Bench, shortcut: Shortcut) -> Iterable[ShortcutScore]:
     ranks = shortcut.rank(bench)
     seeds = {story.story_id: story.seed for story in bench.stories}
-    right: dict[str, list[bool]] = {}
+    right: dict[str, list[float]] = {}
     of_group: dict[str, Probe] = {}
     for probe in bench.probes:
         own = ranks[probe.probe_id]
-        right.setdefault(probe.group_id, []).append(own[probe.gold] > own[1 - probe.gold])
+        margin = own[probe.gold] - own[1 - probe.gold]
+        right.setdefault(probe.group_id, []).append((margin > 0) - (margin < 0))
         of_group[probe.group_id] = probe
-    whole = {group: all(each) for group, each in right.items() if len(each) == len(CELLS)}
+    whole = {group: each for group, each in right.items() if len(each) == len(CELLS)}
     for family in dict.fromkeys(probe.family for probe in of_group.values()):
         chosen = [group for group in whole if of_group[group].family == family]
-        values = [float(whole[group]) for group in chosen]
+        right_in_all = [float(min(whole[group]) > 0) for group in chosen]
+        net = [float(min(whole[group]) > 0) - float(max(whole[group]) < 0) for group in chosen]
         stories = [seeds[of_group[group].story_id] for group in chosen]
-        found = (
-            mean_interval(values, stories, is_share=True)
-            if chosen
-            else Estimate(math.nan, math.nan, math.nan, 0)
-        )
-        is_exempt = shortcut.is_cooccurrence and family in RETRIEVAL_FLOOR
-        yield ShortcutScore(shortcut.name, family, found, len(chosen), is_exempt)
+        nothing = Estimate(math.nan, math.nan, math.nan, 0)
+        group = mean_interval(right_in_all, stories, is_share=True) if chosen else nothing
+        is_exempt = shortcut.is_cooccurrence and family in RETRIEVAL_FLOOR or family in UNGATED
+        yield ShortcutScore(
+            shortcut.name, family, group, mean_interval(net, stories) if chosen else nothing,
+            len(chosen), is_exempt,
+        )  # fmt: skip
 
 
 def _exact(name: str, messages: Iterable[str], good: str) -> Finding:
@@ -192,7 +208,8 @@ def _shortcut(name: str, scores: Sequence[ShortcutScore]) -> Finding:
     bad = [each for each in own if not each.is_within]
     shown = bad or [max(own, key=lambda e: (not e.is_exempt, _number(e.group.high)))] if own else []
     detail = "; ".join(
-        f"{each.family} {each.group.value:.3f}, at most {_bound(each)}, {each.n_groups} groups"
+        f"{each.family} {each.group.value:.3f}, at most {_bound(each)}, net "
+        f"{each.net.value:+.3f}, {each.n_groups} groups"
         for each in shown
     )
     limit = f"limit {GROUP_LIMIT:.4f}"

@@ -76,6 +76,16 @@ class Groups:
         return np.asarray((self.margins > 0).all(1), dtype=np.float64)
 
     @property
+    def net(self) -> Floats:
+        """(G,) 1 where all four margins are positive, -1 where all are negative, else 0.
+
+        A scorer that reacts to the swap without understanding it (to a sentence's length, say) is
+        right or wrong in all four cells together: half of its groups are right, and as many are
+        wrong. Its net is 0, as is that of one who does not react.
+        """
+        return np.asarray(self.is_right - (self.margins < 0).all(1))
+
+    @property
     def pairs_right(self) -> Floats:
         """(G,) share of X and Y that are right in both twins."""
         right = self.margins > 0
@@ -121,6 +131,8 @@ class Scores(NamedTuple):
     """Share of probes with a positive margin; a tie counts half."""
     pair: Estimate
     group: Estimate
+    net: Estimate
+    """Share of groups right in all four cells minus share wrong in all four."""
     did: Estimate
     """Nats."""
     did_per_byte: Estimate
@@ -143,18 +155,22 @@ def scores(rows: Sequence[Result]) -> Scores:
     item = mean_interval(items, [row.seed for row in rows], is_share=True)
     if not groups.ids:
         nothing = Estimate(math.nan, math.nan, math.nan, 0)
-        pair = group = did = per_byte = nothing
+        pair = group = net = did = per_byte = nothing
     else:  # over the stories that have a complete group
-        columns = (groups.pairs_right, groups.is_right, groups.did, groups.per_byte.mean(1))
+        columns = (
+            groups.pairs_right, groups.is_right, groups.net, groups.did, groups.per_byte.mean(1),
+        )  # fmt: skip
         sums = np.stack(
             [story_sums([each, np.ones(len(each))], groups.seeds) for each in columns], axis=1
-        )  # (S, 4, 2)
+        )  # (S, 5, 2)
         found = [
             Estimate(float(value), float(low), float(high), len(sums))
             for value, low, high in intervals(sums, mean)
         ]
-        pair, group, did, per_byte = of_share(found[0]), of_share(found[1]), *found[2:]
-    return Scores(item, pair, group, did, per_byte, len(groups.ids), len(rows), groups.incomplete)
+        pair, group, net, did, per_byte = of_share(found[0]), of_share(found[1]), *found[2:]
+    return Scores(
+        item, pair, group, net, did, per_byte, len(groups.ids), len(rows), groups.incomplete
+    )
 
 
 class Difference(NamedTuple):

@@ -104,7 +104,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "place": (
         "clock chest shelf trunk piano couch", "drawer barrel basket", "cabinet cushion"),
     "fear": (
-        "bees cats dogs fire rats", "birds boats goats water", "crowds horses storms",
+        "bees cats dogs fire rats", "birds boats goats", "crowds horses storms",
         "heights thunder",
     ),
     "cannot": ("read ride sing swim", "dance write"),
@@ -171,14 +171,16 @@ def draw_cast(
 def draw_values(
     rng: random.Random, attribute: str, taken: set[str], classes: tuple[str, ...] | None = None
 ) -> tuple[str, str]:
-    """Two values of one class, in random order, that are not yet taken in the story.
+    """Two values of one class, in random order, that are not yet taken in the story; all pairs are
+    equally likely.
 
     When all are taken, values are used again rather than mixed over classes.
     """
     pools = [each.split() for each in classes or VALUES[attribute]]
     free = [[v for v in pool if v not in taken] for pool in pools]
     usable = [pool for pool in free if len(pool) > 1] or [p for p in pools if len(p) > 1]
-    first, second = rng.sample(rng.choice(usable), 2)
+    (pool,) = rng.choices(usable, [len(p) * (len(p) - 1) for p in usable])
+    first, second = rng.sample(pool, 2)
     taken |= {first, second}
     return first, second
 

@@ -17,8 +17,12 @@ N_GROUPS = 10
 N_PAIRS, N_WITNESS_PAIRS, N_CAST, N_HELPERS = N_GROUPS, 6, 9, 8
 ALONE = ("life", "time.order", "arc.position")
 """Families whose people are in no other group: they die, leave, or are done with."""
-MOST = {"attr.alias": 5, "kin.hop": 2, "poss.chain": 3, "time.order": 4}
-"""Groups of a family in a story, where it has by-names, relatives, hands or events for no more."""
+MOST = {
+    "attr.alias": 5, "kin.hop": 2, "poss.chain": 3, "time.order": 4, "know.secret": 4,
+    "thread.payoff": 4,
+}  # fmt: skip
+"""Groups of a family in a story, where it has by-names, relatives, hands, events, things or needs
+for no more."""
 CHARS_AROUND, CHARS_PLAIN = 90, 30
 """What a beat takes besides itself: its share of openings, leads and what follows; or of openings
 alone, where room is short."""
@@ -100,7 +104,8 @@ def plan_groups(
     for family in order[:N_GROUPS]:
         about = _about(rng, family)
         pair = _pair(family, about, free, shared, asked)
-        group = recipe(draw, family, pair, about)
+        one, other = rng.sample(pair, 2)  # who does what in twin A is tossed for each group
+        group = recipe(draw, family, Pair(one, other), about)
         cost = sum(beat.size + around for beat in group.beats)
         if groups and used + cost > room:
             break
@@ -157,7 +162,7 @@ def _about(rng: random.Random, family: str) -> str:
 def _pair(
     family: str, about: str, free: list[Pair], shared: list[Pair], asked: dict[Pair, set[str]]
 ) -> Pair:
-    """Two people of whom this was not asked yet; three groups a pair at most."""
+    """Two people of whom this was not asked yet; a few groups a pair."""
     if family not in ALONE:
         names = {family, about}
         if family in ("kin.hop", "attr.update"):
@@ -176,11 +181,11 @@ def _pair(
 
 def in_order(rng: random.Random, groups: list[Group]) -> list[Beat]:
     """All beats, those of each group in its order; people are on stage for a while, then others."""
-    centre = {group.pair: rng.uniform(0.2, 0.8) for group in groups}
+    centre = {frozenset(group.pair): rng.uniform(0.2, 0.8) for group in groups}
     keyed: list[tuple[float, int, Beat]] = []
     for group in groups:
         n = sum(not (beat.joined or beat.glued) for beat in group.beats)
-        c = centre[group.pair]
+        c = centre[frozenset(group.pair)]
         keys = iter(sorted(rng.uniform(c - 0.3, c + 0.3) for _ in range(n)))
         key = 0.0
         for beat in group.beats:
@@ -205,7 +210,7 @@ def scenes(
     is_plain = room < PLAIN_BELOW
     spare = room - sum(beat.size + CHARS_AROUND for beat in beats)
     paragraphs: list[list[int]] = []
-    pairs = {id(beat): group.pair for group in groups for beat in group.beats}
+    pairs = {id(beat): frozenset(group.pair) for group in groups for beat in group.beats}
     pair_of = [pairs[id(beat)] for beat in beats]
     for i, beat in enumerate(beats):
         merges = paragraphs and len(paragraphs[-1]) == 1 and pair_of[i] == pair_of[i - 1]
@@ -217,11 +222,13 @@ def scenes(
     n_between = min(max(0, spare // CHARS_PER_BEAT), len(paragraphs) // 2)
     between = set(rng.sample(range(len(paragraphs)), n_between))
     told: list[Planted] = []
-    seen: set[Pair] = set()
+    seen: set[frozenset[Person]] = set()
     at = 0
     while at < len(paragraphs):
         stop = min(len(paragraphs), at + rng.randint(4, 7))
         stop = len(paragraphs) if len(paragraphs) - stop < 2 else stop
+        while stop < len(paragraphs) and beats[paragraphs[stop][0]].joined:
+            stop += 1  # what belongs together stays in one scene
         a, b, c, d = rng.sample(cast.others, 4)
         is_letter = bool(told) and rng.random() < 0.3
         who = cast_slots(
@@ -234,7 +241,8 @@ def scenes(
         for n in range(at, stop):
             for pair in dict.fromkeys(pair_of[i] for i in paragraphs[n]):
                 if pair not in seen and not is_plain:
-                    slots = who | cast_slots({"x": pair.x, "y": pair.y})
+                    one, other = rng.sample(sorted(pair), 2)
+                    slots = who | cast_slots({"x": one, "y": other})
                     told.append(Planted(render(draw.frame(chronicle.INTRODUCTIONS), slots, rng)))
                 seen.add(pair)
             told.append(_paragraph(rng, draw, who, beats, paragraphs[n], is_letter, is_plain))

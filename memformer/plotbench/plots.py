@@ -15,6 +15,7 @@ from memformer.plotbench.beats import (
     Said,
     Who,
     decoys,
+    forms,
     p_of,
     q_of,
     tell,
@@ -25,7 +26,7 @@ from memformer.plotbench.beats import (
 )  # fmt: skip
 from memformer.plotbench.frames import arc, chain, kin, know, life, order, payoff, state, status
 from memformer.plotbench.names import VALUES, Pair
-from memformer.plotbench.prose import Filling, cast_slots, expand, person_slots
+from memformer.plotbench.prose import Filling, cast_slots, expand
 
 MOST_MINUTES = 12
 """Between an event and what was shortly before or after it: little beside the nine hours over which
@@ -86,8 +87,8 @@ def life_or_death(draw: Draw, pair: Pair) -> Group:
     ill[1] = replace(ill[1], joined=True)
     ends = told_of_both(
         draw, pair,
-        Said((draw.frame(life.DEATHS),), "p", "alive", "update"),
-        Said((draw.frame(life.RECOVERIES),), "q", "alive", "update"),
+        Said(forms(draw, life.DEATHS), "p", "alive", "update"),
+        Said(forms(draw, life.RECOVERIES), "q", "alive", "update"),
         {}, (Deed("die", (p_of(pair).id,)), Deed("recover", (q_of(pair).id,))),
     )  # fmt: skip
     stem, options, suffix = draw.frame(life.PROBES)
@@ -109,8 +110,8 @@ def secret(draw: Draw, pair: Pair) -> Group:
     known = f"{thing}.{new}"
     parting = told_of_both(
         draw, pair,
-        Said((draw.frame(know.LEAVES),), "p", "k", "imply"),
-        Said((draw.frame(know.STAYS),), "q", "k", "imply"),
+        Said(forms(draw, know.LEAVES), "p", "k", "imply"),
+        Said(forms(draw, know.STAYS), "q", "k", "imply"),
         common, (Deed("move", (p_of(pair).id, "away")),),
     )  # fmt: skip
     tells = tuple(each._replace(s=known) for each in parting.tells)
@@ -118,7 +119,7 @@ def secret(draw: Draw, pair: Pair) -> Group:
         Beat(
             template=draw.frame(know.HIDDEN),
             mood="",
-            slots=common | x_of(pair).slots("x") | y_of(pair).slots("y") | {"v": old},
+            slots=common | _both(draw, pair) | {"v": old},
             tells=(tell_both(f"{thing}.{old}", "k", "establish"),),
             deeds=(Deed("hide", (host.id, thing, old, pair.x.id, pair.y.id)),),
         ),
@@ -137,7 +138,7 @@ def secret(draw: Draw, pair: Pair) -> Group:
         Beat(
             template=draw.frame(know.RETURNS),
             joined=True,
-            slots=common | x_of(pair).slots("x") | y_of(pair).slots("y"),
+            slots=common | _both(draw, pair),
         ),
     ]
     beats += decoys(draw, pair, know.CASUAL, (old, new))
@@ -151,15 +152,12 @@ def secret(draw: Draw, pair: Pair) -> Group:
 
 def promised(draw: Draw, pair: Pair) -> Group:
     """Each promises to end some trouble; which repair ends it is for the reader to see."""
-    classes = tuple(
-        each
-        for i, each in enumerate(payoff.NEED_CLASSES)
-        if i // 3 == ("train", "dev", "test").index(draw.split)
-    )
+    classes = payoff.NEED_CLASSES[draw.split]
     values = draw.values("payoff", classes)
     of_p, of_q = (
         Said(
-            (expand(draw.frame(payoff.PROMISES), {"need": payoff.NEEDS[v]}),),
+            tuple((expand(form, {"need": payoff.NEEDS[v]}),) for (form,) in
+                  forms(draw, payoff.PROMISES)),
             "p", "th.promise", "imply",
         )
         for v in values
@@ -174,7 +172,8 @@ def promised(draw: Draw, pair: Pair) -> Group:
     return Group(
         family="thread.payoff", pair=pair, beats=draw.shuffled(*beats), about="promise",
         stem=stem, suffix=suffix,
-        **_valued(draw, values, payoff.LICENCE), hops=2, rivals=tuple(payoff.NEEDS),
+        **_valued(draw, values, payoff.LICENCE), hops=2,
+        rivals=tuple(v for each in classes for v in each.split()),
     )  # fmt: skip
 
 
@@ -196,8 +195,8 @@ def lent(draw: Draw, pair: Pair) -> Group:
     loans[1] = replace(loans[1], joined=True)
     ends = told_of_both(
         draw, pair,
-        Said((draw.frame(status.REPAID),), "p", "th.debt", "update"),
-        Said((draw.frame(status.UNPAID),), "q", "th.debt", "imply"),
+        Said(forms(draw, status.REPAID), "p", "th.debt", "update"),
+        Said(forms(draw, status.UNPAID), "q", "th.debt", "imply"),
         lender.slots("g"), (Deed("repay", (p_of(pair).id,)),),
     )  # fmt: skip
     stem, options, suffix = draw.frame(status.PROBES)
@@ -299,7 +298,8 @@ def arcs(draw: Draw, pair: Pair) -> Group:
     predicate = f"stage.{chosen.name}"
     told = told_of_both(
         draw, pair,
-        Said(chosen.late, "p", predicate, "imply"), Said(chosen.early, "q", predicate, "imply"),
+        Said(_one_or_both(chosen.late), "p", predicate, "imply"),
+        Said(_one_or_both(chosen.early), "q", predicate, "imply"),
         {}, (
             Deed("stage", (p_of(pair).id, chosen.name, "3")),
             Deed("stage", (q_of(pair).id, chosen.name, "1")),
@@ -319,10 +319,17 @@ def _plain(draw: Draw) -> Who:
 
 
 def _together(draw: Draw, pair: Pair, frames: tuple[str, ...]) -> Beat:
-    slots = person_slots("x", pair.x.name, pair.x.gender)
-    return Beat(
-        template=draw.frame(frames), slots=slots | person_slots("y", pair.y.name, pair.y.gender)
-    )
+    return Beat(template=draw.frame(frames), slots=_both(draw, pair))
+
+
+def _both(draw: Draw, pair: Pair) -> dict[str, Filling]:
+    """The two in slots x and y, either first."""
+    one, other = draw.rng.sample(pair, 2)
+    return cast_slots({"x": one, "y": other})
+
+
+def _one_or_both(sentences: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    return (*((each,) for each in sentences), sentences[:2])
 
 
 def _valued(draw: Draw, values: tuple[str, str], licence: str) -> dict[str, Any]:

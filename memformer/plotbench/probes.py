@@ -47,7 +47,7 @@ def probes_of(draft: Draft) -> list[Probe]:
                         of="gold" if side in tell.sides[twin] else "other",
                     )
                     for tell, t in told
-                    if tell.licenses
+                    if tell.licenses[twin]
                 ]
                 probes.append(
                     _probe(draft, group, g, ("A", "B")[twin], side, insert, words, gold, support)
@@ -104,9 +104,15 @@ def answer(trace: Trace, probe: Probe) -> int:
         return next(f.o for f in reversed(trace.facts) if f.s == s and f.p == p and f.t[1] is None)
 
     match probe.family:
-        case "attr.static" | "attr.update" | "attr.alias" | "attr.hearsay" | "attr.latent":
-            (predicate,) = asked - {"alias"}
+        case "attr.static" | "attr.update" | "attr.latent":
+            (predicate,) = asked
             return options.index(now(who, predicate))
+        case "attr.alias":
+            (predicate,) = asked - {"alias"}
+            return options.index(now(now(who, "alias"), predicate))
+        case "attr.hearsay":
+            (predicate,) = asked
+            return options.index(now(now(who, f"right.{predicate}"), f"says.{predicate}.{who}"))
         case "poss.chain":
             return [now(option, "holder") for option in options].index(who)
         case "life":

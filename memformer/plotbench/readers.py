@@ -4,19 +4,21 @@ They are no shortcuts, as they find and read what decides; so the gate does not 
 family in which one does well says little more than that such reading was done.
 """
 
-import math
 import zlib
-from collections import Counter
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memformer.plotbench.frames import arc, life, order, status
+from memformer.plotbench.frames import arc, know, life, order, status
+from memformer.plotbench.frames.by_names import BY_NAMES
+from memformer.plotbench.names import NAMES
 from memformer.plotbench.probe_text import regression_logits
-from memformer.plotbench.rules import Asked, Ranks, asked
+from memformer.plotbench.rules import Asked, Ranks, asked, side_by_side
 from memformer.plotbench.story import Bench, Probe
+from memformer.plotbench.story_words import StoryWords
 
 POLES: dict[str, frozenset[str]] = {
     "life": life.LIVING,
@@ -24,112 +26,140 @@ POLES: dict[str, frozenset[str]] = {
     "arc.position": arc.LATE,
     "time.order": frozenset({order.OPTIONS[0].strip()}),
 }
-"""Families whose options mean one of two states, with the words for the first."""
+"""Families whose options mean one of two states, with the words for the first. In `know.secret`
+the first is the place that was told first: of who does not know better."""
 _WIDTH = 4096  # columns that words are hashed into
-_RARE = 1.0  # of the logarithm of (sentences / sentences with a word), what a word must exceed
+_FAR = 99  # steps between what no path joins
 
 
 def learned_words(train: Bench, bench: Bench) -> dict[str, Ranks]:
-    """Logistic regression on the words in sentences that name one person, minus those of the other.
+    """Logistic regression on the words that are said of one person, minus those of the other.
 
     Trained on other stories, with the names taken out: does the vocabulary of a sentence give its
     state away? Families without `POLES` are ties.
     """
     found: dict[str, Ranks] = {p.probe_id: (0.0, 0.0) for p in bench.probes}
-    for family in POLES:
+    for family in (*POLES, "know.secret"):
         x, y, _ = _states(train, family)
-        told, _, probes = _states(bench, family)
+        told, _, firsts = _states(bench, family)
         if not len(x) or not len(told):
             continue
         margins = regression_logits(x, y, told)
-        for p, margin in zip(probes, margins.tolist(), strict=True):
-            at = _first_state(p)
-            found[p.probe_id] = (margin, -margin) if at == 0 else (-margin, margin)
+        for (id, at), margin in zip(firsts.items(), margins.tolist(), strict=True):
+            found[id] = (margin, -margin) if at == 0 else (-margin, margin)
     return found
 
 
 def _states(
     bench: Bench, family: str
-) -> tuple[NDArray[np.float32], NDArray[np.float64], list[Probe]]:
-    """(n, width) differences of words, rows of length 1; (n,) 1 for the first state; the probes."""
+) -> tuple[NDArray[np.float32], NDArray[np.float64], dict[str, int]]:
+    """(n, width) differences of words, rows of length 1; (n,) 1 for the first state; by probe_id
+    the index of the option that means it."""
     here = [(p, q) for p, q in asked(bench) if p.family == family]
     x = np.zeros((len(here), _WIDTH), dtype=np.float32)
     for row, (_, q) in zip(x, here, strict=True):
-        sentences = Sentences.of(q)
-        for name, sign in ((q.name, 1), (q.other, -1)):
-            for words in sentences.with_one(name, q.name + q.other):
+        for sign, sentences in zip((1, -1), _of_both(q), strict=True):
+            for words in sentences:
                 for word in set(words) - {*q.name, *q.other}:
                     row[zlib.crc32(word.encode()) % _WIDTH] += sign
     x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
-    y = np.array([float(p.gold == _first_state(p)) for p, _ in here])
-    return x, y, [p for p, _ in here]
+    firsts = {p.probe_id: _first_state(p, q) for p, q in here}
+    y = np.array([float(p.gold == firsts[p.probe_id]) for p, _ in here])
+    return x, y, firsts
 
 
-def _first_state(p: Probe) -> int:
-    return next(i for i, option in enumerate(p.options) if option.strip() in POLES[p.family])
+def _of_both(q: Asked) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+    """Two sentences in a row of which each names one; else all that name one alone."""
+    spans = side_by_side(q)
+    if spans is None:
+        return list(_with_one(q, q.name)), list(_with_one(q, q.other))
+    mine, theirs = (tuple(q.story.words[i] for i in span) for span in spans)
+    return [mine], [theirs]
 
 
-class Sentences(NamedTuple):
+def _first_state(p: Probe, q: Asked) -> int:
+    if p.family != "know.secret":
+        return next(i for i, option in enumerate(p.options) if option.strip() in POLES[p.family])
+    things = set(q.stem) & set(know.THINGS)
+    for words in _sentences(q.story, q.n_read):
+        held = [option[0] in words for option in q.options]
+        if things & set(words) and held[0] != held[1]:
+            return held.index(True)
+    return 0
+
+
+@lru_cache(maxsize=4)  # probes at one place follow each other
+def _sentences(story: StoryWords, n_read: int) -> tuple[tuple[str, ...], ...]:
     """What has been read, cut into sentences of words."""
-
-    all: list[list[str]]
-
-    @classmethod
-    def of(cls, q: Asked) -> "Sentences":
-        """Of the story before a probe."""
-        found: list[list[str]] = []
-        last = -1
-        for word, i in zip(q.story.words[: q.n_read], q.story.units["sentence"], strict=False):
-            if i != last:
-                found.append([])
-                last = i
-            found[-1].append(word)
-        return cls(found)
-
-    def with_one(self, name: list[str], names: list[str]) -> Iterator[list[str]]:
-        """Those that hold this name and none of the others."""
-        for words in self.all:
-            if [each for each in names if each in words] == name:
-                yield words
+    index = story.units["sentence"][:n_read]
+    cuts = [0, *(i for i in range(1, len(index)) if index[i] != index[i - 1]), len(index)]
+    return tuple(tuple(story.words[a:b]) for a, b in pairwise(cuts))
 
 
-def two_steps(bench: Bench) -> dict[str, Ranks]:
-    """From the name to words that share a sentence with it, from those to sentences with an option.
+def _with_one(q: Asked, name: list[str]) -> Iterator[tuple[str, ...]]:
+    """Sentences that name this one of the two and not the other."""
+    for words in _sentences(q.story, q.n_read):
+        if [each for each in q.name + q.other if each in words] == name:
+            yield words
 
-    A word weighs the square of its rarity. Sentences that name both people, or a person and an
-    option, are skipped: they are the same in both twins. This is lexical retrieval in two steps.
+
+def along_names(bench: Bench) -> dict[str, Ranks]:
+    """The option that is nearer to this person than to the other, over names and by-names.
+
+    Two of them are one step apart where a sentence, or two in a row, hold both: lexical retrieval
+    in as many steps as it takes. Skipped is what ties nothing: sentences with both people, or with
+    a person and an option.
     """
     found: dict[str, Ranks] = {}
     for p, q in asked(bench):
-        options = tuple(option[0] for option in q.options)
-        kept = [
-            set(words)
-            for words in Sentences.of(q).all
-            if sum(word in words for word in (*q.name, *q.other)) < 2
-            and not (
-                any(word in words for word in (*q.name, *q.other))
-                and any(option in words for option in options)
-            )
-        ]
-        n_with = Counter(word for words in kept for word in words)
-        weight = {
-            word: max(0.0, math.log(len(kept) / n) - _RARE) ** 2
-            for word, n in n_with.items()
-            if n > 1 or word in options
-        }
-        reached = Counter[str]()
-        for words in kept:
-            if q.name and q.name[0] in words:
-                for word in words - {*q.name, *q.other}:
-                    reached[word] += 1
-        ranks = [0.0, 0.0]
-        for words in kept:
-            total = sum(weight.get(word, 0.0) for word in words) or 1.0
-            linked = sum(reached[word] * weight.get(word, 0.0) for word in words if reached[word])
-            for i, option in enumerate(options):
-                if option in words:
-                    ranks[i] += linked / total
-        found[p.probe_id] = (ranks[0], ranks[1])
+        options = [option[0] for option in q.options]
+        if not q.name or not q.other:
+            found[p.probe_id] = (0.0, 0.0)
+            continue
+        steps = _steps(_units(q.story, q.n_read), {*q.name, *q.other}, set(options))
+        me, rival = (_distances(steps, name[0], set(options)) for name in (q.name, q.other))
+        # by how much this person is nearer to an option than the other one is
+        one, other = (rival.get(o, _FAR) - me.get(o, _FAR) for o in options)
+        found[p.probe_id] = (float(one), float(other))
+    return found
+
+
+@lru_cache(maxsize=4)
+def _units(story: StoryWords, n_read: int) -> tuple[tuple[frozenset[str], frozenset[str]], ...]:
+    """Sentences, and two in a row: the names in them, and all their words."""
+    people = (each for genders in NAMES.values() for each in genders.values())
+    classes = (each for group in (*people, *BY_NAMES.values()) for each in group)
+    names = {name.lower() for each in classes for name in each.split()}
+    sentences = _sentences(story, n_read)
+    words = [frozenset(each) for each in (*sentences, *(a + b for a, b in pairwise(sentences)))]
+    return tuple((each & names, each) for each in words)
+
+
+def _steps(
+    units: Iterable[tuple[frozenset[str], frozenset[str]]], people: set[str], options: set[str]
+) -> dict[str, set[str]]:
+    """Who stands beside whom."""
+    beside: dict[str, set[str]] = {}
+    for names, words in units:
+        told = words & options
+        asked_about = names & people
+        if len(names) + len(told) < 2 or len(asked_about) > 1 or len(told) > 1:
+            continue
+        if asked_about and told:
+            continue
+        for node in names | told:
+            beside.setdefault(node, set()).update((names | told) - {node})
+    return beside
+
+
+def _distances(beside: dict[str, set[str]], start: str, ends: set[str]) -> dict[str, int]:
+    """Steps from one node to all others; options are ends and lead no further."""
+    found, edge, n = {start: 0}, {start}, 0
+    while edge:
+        n += 1
+        reached = {node for each in edge for node in beside.get(each, ()) if node not in found}
+        found |= dict.fromkeys(reached, n)
+        edge = reached - ends
     return found
 
 
@@ -140,10 +170,8 @@ def smaller_number(bench: Bench) -> dict[str, Ranks]:
     """
     found: dict[str, Ranks] = {}
     for p, q in asked(bench):
-        sentences = Sentences.of(q)
-        both = q.name + q.other
         mine, theirs = (
-            [_number(words) for words in sentences.with_one(name, both) if _number(words)]
+            [_number(words) for words in _with_one(q, name) if _number(words)]
             for name in (q.name, q.other)
         )
         is_known = p.family == "time.order" and mine and theirs
@@ -152,6 +180,6 @@ def smaller_number(bench: Bench) -> dict[str, Ranks]:
     return found
 
 
-def _number(words: list[str]) -> int | None:
+def _number(words: tuple[str, ...]) -> int | None:
     digits = [word for word in words if word.isdecimal()]
     return int("".join(digits)) if digits else None

@@ -37,11 +37,12 @@ def main_table(found: Findings) -> Table:
     """Every run over the families that carry the claim."""
     return Table(
         title="The families that carry the claim, all distances",
-        caption=f"{', '.join(CLAIM)}. {_INTERVALS} Difference in differences (DiD), Brier score "
-        "and calibration error (ECE) are not given for shortcuts, whose ranks have no size.",
-        head=["", "items", "pairs", "groups", "DiD, nats", "nats per byte", "Brier", "ECE",
-              "groups, n", "stories"],
-        rows=[_chance_row(9), *(_main_row(found, run) for run in _runs(found))],
+        caption=f"{', '.join(CLAIM)}. {_INTERVALS} Net: groups right in all four cells minus "
+        "groups wrong in all four. Difference in differences (DiD), Brier score and calibration "
+        "error (ECE) are not given for shortcuts, whose ranks have no size.",
+        head=["", "items", "pairs", "groups", "net", "DiD, nats", "nats per byte", "Brier",
+              "ECE", "groups, n", "stories"],
+        rows=[_chance_row(10), *(_main_row(found, run) for run in _runs(found))],
         strong=_strong(found),
     )  # fmt: skip
 
@@ -49,7 +50,7 @@ def main_table(found: Findings) -> Table:
 def _main_row(found: Findings, run: Run) -> list[Cell]:
     s = found.scores(run)
     if s is None:
-        return [_named(found, run), *[NONE] * 9]
+        return [_named(found, run), *[NONE] * 10]
     sized = [NONE] * 4
     if not found.is_shortcut(run):
         c = calibration(found.rows(run))
@@ -57,8 +58,8 @@ def _main_row(found: Findings, run: Run) -> list[Cell]:
             cell(s.did, 2), cell(s.did_per_byte, 3), cell(c.brier, 3), Cell(f"{c.ece:.3f}")
         ]  # fmt: skip
     return [
-        _named(found, run), cell(s.item), cell(s.pair), cell(s.group), *sized,
-        Cell(str(s.n_groups)), Cell(str(s.group.n_stories)),
+        _named(found, run), cell(s.item), cell(s.pair), cell(s.group), cell(s.net, sign=True),
+        *sized, Cell(str(s.n_groups)), Cell(str(s.group.n_stories)),
     ]  # fmt: skip
 
 
@@ -215,7 +216,8 @@ def _chance_row(n: int, n_group: int | None = None) -> list[Cell]:
         group = Cell(f"{CHANCE['group']:.2f}")
         return [Cell("chance"), *[group] * n_group, *[NONE] * (n - n_group)]
     shares = [Cell(f"{chance:.2f}") for chance in CHANCE.values()]
-    return [Cell("chance"), *shares, Cell("0.00"), Cell("0.000"), Cell("0.250"), *[NONE] * (n - 6)]
+    rest = [Cell(each) for each in ("0.00", "0.00", "0.000", "0.250")]
+    return [Cell("chance"), *shares, *rest, *[NONE] * (n - len(shares) - len(rest))]
 
 
 def _strong(found: Findings) -> set[int]:

@@ -3,6 +3,7 @@
 A rule that finds nothing ranks both alike: a tie, which no pair and no group counts as right.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import NamedTuple
@@ -111,7 +112,7 @@ def by_order(*, last: bool, flipped: bool) -> Callable[[Asked], Ranks]:
     both together is skipped, so no decoy misleads. Of several the last counts, or the first. Where
     the story never says both options, the second is the one given to the later person.
 
-    When two people trade places the choice changes with them, so the four cells of a group are
+    Where two people trade places the choice changes with them, so the four cells of a group are
     right or wrong together: chance is one half of the groups, not a sixteenth.
     """
 
@@ -129,6 +130,51 @@ def by_order(*, last: bool, flipped: bool) -> Callable[[Asked], Ranks]:
         return (0.0, 1.0) if gets_later == second_is_later else (1.0, 0.0)
 
     return rank
+
+
+def longer_sentence(*, flipped: bool, named_first: bool) -> Callable[[Asked], Ranks]:
+    """Of the last two sentences in a row that name one person each and no option, the longer one's
+    gets the option that is told first (`flipped`: the other); the first, if none is told.
+
+    `named_first`: instead of the longer sentence, the one in which the name stands nearer to the
+    beginning.
+    """
+
+    def rank(q: Asked) -> Ranks:
+        words, spans = q.story.words, side_by_side(q)
+        told = [_units(q, option, "sentence") for option in q.options]
+        if spans is None:
+            return 0.0, 0.0
+        if named_first:
+            size = [
+                -next(n for n, at in enumerate(span) if words[at] == name[0])
+                for span, name in zip(spans, (q.name, q.other), strict=True)
+            ]
+        else:
+            size = [sum(len(words[at]) + 1 for at in span) for span in spans]
+        if size[0] == size[1]:
+            return 0.0, 0.0
+        first_is_0 = not told[0] or not told[1] or min(told[0]) <= min(told[1])
+        gets_first = (size[0] > size[1]) != flipped
+        return (1.0, 0.0) if gets_first == first_is_0 else (0.0, 1.0)
+
+    return rank
+
+
+def side_by_side(q: Asked) -> tuple[range, range] | None:
+    """The words of the last two sentences in a row of which one names this person, the other the
+    other one, and neither an option; None if there are none."""
+    index = q.story.units["sentence"]
+    mine, theirs = _units(q, q.name, "sentence"), _units(q, q.other, "sentence")
+    told = set.union(*(_units(q, option, "sentence") for option in q.options))
+    alone = [
+        (i, j) for i in mine - theirs - told for j in (i - 1, i + 1) if j in theirs - mine - told
+    ]
+    if not alone:
+        return None
+    i, j = max(alone, key=max)
+    spans = [range(bisect_left(index, unit), bisect_right(index, unit)) for unit in (i, j)]
+    return spans[0], spans[1]
 
 
 def best_by_bm25(unit: Unit) -> Callable[[Asked], Ranks]:

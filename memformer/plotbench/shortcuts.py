@@ -23,6 +23,7 @@ from memformer.plotbench.rules import (
     first_mentioned,
     last_mentioned,
     latest_sentence,
+    longer_sentence,
     longest_match,
     more_frequent,
     most_sentences,
@@ -36,7 +37,7 @@ ShortcutName = Literal[
     "random", "options-only", "option-length", "unigram", "last-mentioned", "first-mentioned",
     "longest-match", "ngram", "nearest-name", "cooccurrence", "latest-cooccurrence", "bm25",
     "bm25-paragraph", "order-last", "order-last-flipped", "order-first", "order-first-flipped",
-    "oracle",
+    "longer", "longer-flipped", "named-first", "named-first-flipped", "oracle",
 ]  # fmt: skip
 SHORTCUTS: tuple[ShortcutName, ...] = get_args(ShortcutName)
 GATE = tuple(name for name in SHORTCUTS if name not in ("random", "oracle"))
@@ -94,6 +95,10 @@ def build_shortcut(name: str) -> Shortcut:
             rank, is_cooccurrence = _by(best_by_bm25("paragraph")), True
         case "order-last" | "order-last-flipped" | "order-first" | "order-first-flipped":
             rank = _by(by_order(last="last" in name, flipped="flipped" in name))
+        case "longer" | "longer-flipped" | "named-first" | "named-first-flipped":
+            rank = _by(
+                longer_sentence(flipped="flipped" in name, named_first="named-first" in name)
+            )
         case "oracle":
             rank = by_trace
         case _:

@@ -25,6 +25,9 @@ RETRIEVAL_FLOOR = ("attr.static", "attr.update")
 """Solved by the latest sentence that holds a name and a value: they measure retrieval alone."""
 CLAIM = ("attr.alias", "attr.hearsay", "know.secret", "thread.payoff")
 """The primary set: what a shortcut cannot solve."""
+UNGATED = ("arc.position",)
+"""Decided by one sentence out of few, whose length and words give it away: it must not be used to
+claim anything, and the gate lets it be."""
 BUCKETS = (128, 512, 2_048, 8_192, 32_768, 131_072, 524_288)
 """Distances in tokens, by which stories are built and results are grouped."""
 

@@ -50,7 +50,8 @@ def word_classes() -> list[WordClass]:
         for gender, classes in by_gender.items()
         for each in classes
     ]
-    for about, classes in {**VALUES, "need": NEED_CLASSES}.items():
+    needs = tuple(each for classes in NEED_CLASSES.values() for each in classes)
+    for about, classes in {**VALUES, "need": needs}.items():
         found += [WordClass(about, tuple(each.split()), VALUE_CONTEXTS) for each in classes]
     found += [
         WordClass(f"{split} by-name", tuple(each.split()), BY_NAME_CONTEXTS)

@@ -229,3 +229,16 @@ def test_declared_cells_are_adjusted_apart_from_all_others():
     assert found["attr.alias", 8192].p == pytest.approx(2 * least)  # of two declared
     assert found["attr.alias", 512].p == pytest.approx(2 * least)  # the smaller of two others
     assert found["life", 8192].p == 1
+
+
+def test_net_is_zero_for_one_who_reacts_to_the_swap_without_meaning():
+    rows = [
+        row
+        for i in range(40)
+        for row in by_margins(f"g{i}", i, (1, 1, 1, 1) if i % 2 else (-1, -1, -1, -1))
+    ]
+    s = scores(rows)
+    assert s.group.value == 0.5 and s.net.value == 0 and s.did.value == 0
+    assert s.net.low < 0 < s.net.high
+    one = scores(rows[4:8]), scores(rows[:4]), scores(by_margins("g", 0, (1, 1, 1, -1)))
+    assert [each.net.value for each in one] == [1, -1, 0]

@@ -88,9 +88,9 @@ def test_limits_and_incomplete_groups_are_said(written):
 
 
 def test_headline_says_what_lies_within_the_noise():
-    assert "above chance (.06)" in headline(FOUND)[0] and "toy on gets" in headline(FOUND)[0]
+    assert "more than it gets wrong" in headline(FOUND)[0] and "toy on gets" in headline(FOUND)[0]
     noise = Findings(BENCH, OFF)
-    assert "not told apart from chance" in headline(noise)[0]
+    assert "not told apart from what it gets wrong" in headline(noise)[0]
     never = [replace(row, logprob=(0.0, 0.0)) for row in OFF]
     assert "gets 0.00" in headline(Findings(BENCH, never))[0]
     floor = [row for row in OFF if row.family == "attr.static"]
@@ -132,7 +132,7 @@ def test_shortcuts_that_were_run_are_not_computed_again():
         f"baseline:{name}" for name in SHORTCUTS
     )
     assert found.scores(Run("baseline:bm25", "shortcut", "true")).group.value == 1  # as told
-    assert "baseline:bm25) gets 1.00" in " ".join(headline(found))
+    assert "baseline:bm25) has a net of +1.00" in " ".join(headline(found))
     alone = Findings(BENCH, held)
     assert alone.lead.model == "baseline:bm25" and len(alone.shortcuts) == len(SHORTCUTS) - 1
 

@@ -46,39 +46,79 @@ FRAMES = (
     "[With the coffee|With the mail] came {p}, and the story that {clause}.",
 )  # fmt: skip
 """{p} says something of {x}."""
-RIGHT_FIRST = (
-    "It was {p} who had it right about {x}; {q} had only wished to be listened to.",
-    "On the matter of {x} an apology was due to {p}, and it was due from {q}, who had made it all up.",
-    "{x^} was asked outright in the end, and laughed, and said that {p} knew and {q} guessed.",
-    "\"You owe me a shilling over {x},\" said {p}, and {q} paid, there being no help for it.",
-    "The cousins came, and what they had to say of {x} was what {p} had said. Of {q} they had a low opinion.",
-    "{p^} had the letter to prove it, as far as {x} was concerned. {q^} had had two glasses of plum brandy.",
-    "{f} had known {x} from the cradle, and on hearing both sides shook hands with {p} and not with {q}.",
-    "The schoolmaster settled it. He had the papers on {x}, and gave {p} a good mark and {q} a bad one.",
-    "As for {x}, the photograph came by the second post, and {p} was right. {q^} asked to see it twice.",
-    "There was a bet on {x} in the end, and {p} drank on it for a week at the expense of {q}.",
-    "{x^} heard what was going about and sent to thank {p} for the truth, and {q} for the trouble.",
-    "\"Ask {p},\" was all that {x} would say about it, \"and ask {q} where such things are invented.\"",
-    "The notary read it out. It was as {p} had always told it of {x}, and {q} studied the ceiling.",
-    "When {f} wrote away to make sure about {x}, the answer agreed with {p}, and made fun of {q}.",
-    "One looked at {x} rather harder after that, and one saw that {p} had eyes and {q} had a tongue.",
+VERDICTS = (
+    (
+        "It was {p} who had it right about {x}; {q} had only wished to be listened to.",
+        "It was {q} who had it wrong about {x}; {p} had only wished to be listened to.",
+    ),
+    (
+        "About {x} the parish book was opened at last. It bore {p} out and put {q} to shame.",
+        "About {x} the parish book was opened at last. It put {q} to shame and bore {p} out.",
+    ),
+    (
+        "On the matter of {x} an apology was due to {p}, and it was due from {q}.",
+        "On the matter of {x} an apology was due from {q}, and it was due to {p}.",
+    ),
+    (
+        "{x^} was asked outright in the end, and laughed, and said that {p} knew and {q} guessed.",
+        "{x^} was asked outright in the end, and laughed, and said that {q} guessed and {p} knew.",
+    ),
+    (
+        "{p^} had the letter to prove it, as far as {x} was concerned; {q} had had two glasses of plum brandy.",
+        "{q^} had had two glasses of plum brandy, as far as {x} was concerned; {p} had the letter to prove it.",
+    ),
+    (
+        "\"You owe me a shilling over {x},\" said {p}, and {q} paid it.",
+        "\"I owe you a shilling over {x},\" said {q}, and {p} took it.",
+    ),
+    (
+        "Sooner or later the truth about {x} comes out, and when it came {p} nodded and {q} reddened.",
+        "Sooner or later the truth about {x} comes out, and when it came {q} reddened and {p} nodded.",
+    ),
+    (
+        "Nobody ever corrected {p} about {x}. {q^} was corrected by four people in one morning.",
+        "Everybody had to correct {q} about {x}. {p^} was corrected by nobody, morning or evening.",
+    ),
+    (
+        "In short, as regards {x}, {p} was right; {q} was not.",
+        "In short, as regards {x}, {q} was wrong; {p} was not.",
+    ),
+    (
+        "The schoolmaster had the papers on {x}. He gave {p} a good mark and {q} a bad one.",
+        "The schoolmaster had the papers on {x}. He gave {q} a bad mark and {p} a good one.",
+    ),
+    (
+        "{p^} had shared a school bench with {x}; {q} had never so much as met {x.him}.",
+        "{q^} had never so much as met {x}; {p} had shared a school bench with {x.him}.",
+    ),
+    (
+        "There was a bet on {x} in the end, which {p} won, and {q} had to pay.",
+        "There was a bet on {x} in the end, which {q} lost, and {p} drank on it.",
+    ),
+    (
+        "The cousins came, and of {x} they said all that {p} had said. Of {q} they had a low opinion.",
+        "The cousins came, and of {x} they said nothing that {q} had said. Of {p} they had a high opinion.",
+    ),
+    (
+        "Since the business of {x} one buys a horse on the word of {p}. On the word of {q} one does not.",
+        "Since the business of {x} one buys no horse on the word of {q}. On the word of {p} one does.",
+    ),
+    (
+        "\"Ask {p},\" was all that {x} would say about it, \"and not {q}, who invents such things.\"",
+        "\"Never ask {q},\" was all that {x} would say about it, \"but {p}, who invents nothing.\"",
+    ),
+    (
+        "When {f} wrote away to make sure about {x}, the answer agreed with {p}, and made fun of {q}.",
+        "When {f} wrote away to make sure about {x}, the answer made fun of {q}, and agreed with {p}.",
+    ),
+    (
+        "The notary read it out. What {p} had told of {x} was so; what {q} had told was not.",
+        "The notary read it out. What {q} had told of {x} was not so; what {p} had told was.",
+    ),
+    (
+        "{p^} was a relation of {x} and ought to have known. {q^} was none, and did not.",
+        "{q^} was no relation of {x} and could not have known. {p^} was one, and did.",
+    ),
 )  # fmt: skip
-"""{p} was right about {x} and {q} was wrong; what either had said is not repeated."""
-WRONG_FIRST = (
-    "About {x} the parish book was opened at last. {q^} left by the side door; it had borne {p} out.",
-    "{q^} had never so much as met {x}, it turned out, whereas {p} had shared a school bench there.",
-    "Those who had believed {q} about {x} looked foolish by the spring. {p^} looked like nothing at all.",
-    "{q^} withdrew it, cap in hand: there was nothing in that tale about {x}. One could ask {p}.",
-    "Sooner or later the truth about {x} comes out, and when it came {q} reddened and {p} nodded.",
-    "It cost {q} the seat on the committee, that story about {x}; {p}, who had told the other, was voted in.",
-    "{q^} was corrected about {x} by four people in one morning. Nobody ever corrected {p}.",
-    "In short, as regards {x}, {q} was mistaken; {p} was not.",
-    "{q^} had mixed {x} up with somebody else, and said so; {p} had mixed up nothing.",
-    "If {q} had looked at {x} even once there would have been no such talk. {p^} had looked.",
-    "It was tried on the vicar, who had christened {x}: {q} was wide of the mark and {p} had hit it.",
-    "Since the business of {x} nobody buys a horse on the word of {q}. On the word of {p} they would.",
-    "{q^} was related to the publican. {p^} was related to {x} and ought to have known, and did.",
-    "{q^} had spun that about {x} to pass a wet evening. What {p} said had been the plain fact.",
-    "Two people cannot both be right about {x}. {q^} was not, and took it badly; {p} was, and took it well.",
-)  # fmt: skip
-"""The same, {q} being named first: every group has one of each kind."""
+"""{p} was right about {x} and {q} was wrong; what either had said is not repeated. Each twice, with
+either named first and {x} in the same place, so that no place of a name tells who was right."""

@@ -43,11 +43,6 @@ SHOWN: dict[str, dict[str, tuple[str, ...]]] = {
             "When the oars were got out {p} said that {p.he} would wave from the bank.",
             "Anything with a keel under it made {p} sweat, even tied up.",
         ),
-        "water": (
-            "{p} washed at arm's length and walked on the inner side of any quay.",
-            "At the edge of the pond {p} stopped as though at a wall.",
-            "They had to lead {p} across the ford blindfold, like a horse.",
-        ),
         "horses": (
             "{p} waited on the bank until the carriage had gone by, hooves and all, and then a little longer.",
             "Somebody put a bridle into {p}'s hand. It fell as if it were hot.",
@@ -121,8 +116,8 @@ CASUAL: dict[str, tuple[str, ...]] = {
         "{x} held that to {v} was a gift and to teach it a punishment.",
         "\"Some {v}, some pay,\" said {x}, quoting somebody.",
         "{x} asked {g} where one went to {v} in that town.",
-        "{x} watched the others {v}.",
-        "{g} offered to {v} for {x}, and was thanked.",
+        "{x} had a cousin who could {v} for hours.",
+        "{g} told {x} that to {v} was no sin.",
         "\"Why {v} at all?\" said {x}, who was in one of {x.his} moods.",
     ),
 }  # fmt: skip

@@ -1,6 +1,8 @@
 # ruff: noqa: E501  (a sentence stands on one line)
 """Promises that name what hurts and not what will mend it."""
 
+from memformer.plotbench.story import Split
+
 NEEDS: dict[str, str] = {
     "lamp": "nobody should break an ankle on the mill steps after dark again",
     "bell": "the hours should once more be heard on the far bank",
@@ -10,7 +12,6 @@ NEEDS: dict[str, str] = {
     "boat": "the island children should be fetched across dry",
     "oven": "there should be warm loaves again before Sunday",
     "wall": "the sea should stay out of the gardens next winter",
-    "sail": "the old tub should not have to be rowed home again",
     "road": "the carts should no longer sink to their axles",
     "pier": "the steamer should be able to put in again",
     "sign": "strangers should find the inn without asking",
@@ -20,17 +21,14 @@ NEEDS: dict[str, str] = {
     "organ": "the hymns should have something under them again",
     "bench": "those who waited for the coach should not have to stand",
     "drain": "the lower street should not smell in August",
-    "bridge": "no one should have to wade to school",
-    "ladder": "the apples should not rot at the top of the tree",
-    "window": "the infirmary should have some daylight",
 }
 """By what would mend it."""
-NEED_CLASSES = (
-    "lamp gate oven road", "clock organ", "bridge",
-    "bell well wall pier", "stove bench", "ladder",
-    "roof boat sail sign", "fence drain", "window",
-)  # fmt: skip
-"""Of equal length; three classes a split: train, dev, test."""
+NEED_CLASSES: dict[Split, tuple[str, ...]] = {
+    "train": ("lamp gate oven road", "clock organ"),
+    "dev": ("bell well wall pier", "stove bench"),
+    "test": ("roof boat sign", "fence drain"),
+}
+"""Of equal length, by split."""
 PROMISES = (
     "{p} gave {g} a hand on it: {need}.",
     "\"You have my word,\" said {p}. It was that {need}.",

@@ -141,8 +141,8 @@ LICENCE = {
 CLAUSE = {
     "eyes": "{x}'s eyes were {v}",
     "birthplace": "{x} was born in {v}",
-    "trade": "{x} had been bred a {v}",
-    "plays": "{x} used to play the {v}",
+    "trade": "{x} worked as a {v}",
+    "plays": "{x} played the {v}",
 }
 """What people say to each other, true or not."""
 CASUAL: dict[str, tuple[str, ...]] = {
