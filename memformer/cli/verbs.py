@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
 from typer.core import TyperGroup
 
 import memformer as package
+from memformer.cli.ablation import ablate_file, compare_two
 from memformer.cli.plotbench import plotbench
+from memformer.cli.tables import print_table
 from memformer.process import tune_process
 
 _CAUGHT = (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError)
@@ -40,6 +40,8 @@ app = typer.Typer(cls=Verbs, no_args_is_help=True, add_completion=False)
 data = typer.Typer(no_args_is_help=True, help="Fetch and look at novels.")
 app.add_typer(data, name="data")
 app.add_typer(plotbench, name="plotbench")
+app.command("ablate")(ablate_file)
+app.command("compare")(compare_two)
 
 
 def _say_version(is_asked: bool) -> None:
@@ -110,7 +112,7 @@ def show_data(
     rows = list_manuscripts(read_texts(path), by_series=by_series)
     cells = [[r.id, r.author, r.title, f"{r.words:,}", str(r.chapters), r.split] for r in rows]
     total = f"{len(rows)} rows, {sum(row.words for row in rows):,} words"
-    _print_table(("id", "author", "title", "words", "chapters", "split"), cells, markdown)
+    print_table(("id", "author", "title", "words", "chapters", "split"), cells, markdown)
     if not markdown:
         typer.echo(total)
 
@@ -296,23 +298,6 @@ def generate(
             draft.read(decoder, ids)
         save_draft(draft, save_state, decoder, tokenizer)
         typer.echo(f"state: saved in {save_state}", err=True)
-
-
-def _print_table(head: tuple[str, ...], rows: list[list[str]], markdown: bool) -> None:
-    """Columns of numbers are right-aligned."""
-    is_number = [name in ("words", "chapters") for name in head]
-    if markdown:
-        rule = ["---:" if number else "---" for number in is_number]
-        for row in (head, rule, *rows):
-            typer.echo("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
-        return
-    table = Table(*head)
-    for column, number in zip(table.columns, is_number, strict=True):
-        column.justify = "right" if number else "left"
-    table.columns[0].no_wrap = True
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
 
 
 def _is_ours(error: Exception) -> bool:

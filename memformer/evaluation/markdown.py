@@ -13,7 +13,7 @@ def markdown_page(words: Words, plots: Sequence[Plot], chapters: Sequence[Chapte
     parts += [_figure(plot) for plot in plots]
     for chapter in chapters:
         parts += [_figure(chapter.plot), *(f"> {each}" for each in chapter.paragraphs)]
-    parts += ["## The numbers", *(_table(t) for t in [*words.tables, *words.more_tables])]
+    parts += ["## The numbers", *(markdown_table(t) for t in [*words.tables, *words.more_tables])]
     parts += ["## What this does not say", "\n".join(f"- {line}" for line in LIMITS)]
     parts += ["## How it was made", "\n".join(f"- {k}: {v}" for k, v in words.machine)]
     return "\n\n".join(parts) + "\n"
@@ -23,7 +23,7 @@ def _figure(plot: Plot) -> str:
     return f"## {plot.title}\n\n![{plot.title}](plots/{plot.name}.svg)\n\n{plot.caption}"
 
 
-def _table(table: Table) -> str:
+def markdown_table(table: Table) -> str:
     lines = [
         f"| {' | '.join(_escaped(name) for name in table.head)} |",
         "|" + "---|" * table.n_text + "---:|" * (len(table.head) - table.n_text),

@@ -1,0 +1,126 @@
+"""One cell, in a process of its own: made, measured, and its row put in place.
+
+python -m memformer.ablation.cell '{"file": ..., "out": ..., "variant": ..., "seed": ...}'
+"""
+
+import ctypes
+import fcntl
+import json
+import math
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from memformer.ablation.experiment import Experiment, load_experiment
+from memformer.ablation.metric import Metric
+from memformer.ablation.rows import Cell, Row, as_json, digest_of, write_row
+from memformer.ablation.sizes import n_parameter, n_token
+from memformer.ablation.trained import Trained
+from memformer.evaluation.machine import describe
+from memformer.process import tune_process
+
+ALREADY = 75  # exit code: another process works at this cell (EX_TEMPFAIL of sysexits.h)
+_PR_SET_PDEATHSIG = 1  # prctl.h
+
+
+class Order(NamedTuple):
+    """What a cell's process is told, as JSON."""
+
+    file: str
+    out: str
+    variant: str
+    seed: int
+    settings: tuple[str, ...] = ()
+
+
+def run_cell(experiment: Experiment, out: Path, cell: Cell) -> Row:
+    """Make and measure one cell and put its row in place; what it has made already is kept.
+
+    Raises:
+        BlockingIOError: another process works at it.
+        Exception: whatever making or measuring raises; its traceback is in `error.txt`.
+    """
+    folder = cell.folder(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        error = folder / "error.txt"
+        error.unlink(missing_ok=True)
+        try:
+            row = _made(experiment, folder, cell)
+        except BaseException:
+            error.write_text(traceback.format_exc(), encoding="utf-8")
+            raise
+        write_row(folder / "row.json", row)
+        return row
+
+
+def _made(experiment: Experiment, folder: Path, cell: Cell) -> Row:
+    config = experiment.config_of(*cell)
+    started = time.monotonic()
+    made = experiment.make(config, folder / "run")
+    metrics = {metric.name: _numbers(metric, made) for metric in experiment.metrics}
+    told = as_json(config)
+    return Row(
+        variant=cell.variant,
+        seed=cell.seed,
+        config=told,
+        config_sha256=digest_of(told),
+        metrics=metrics,
+        curve=_curve(made) if isinstance(made, Trained) else (),
+        n_token=n_token(config),
+        n_parameter=n_parameter(config),
+        wall_s=round(time.monotonic() - started, 1),
+        machine=describe(),
+    )
+
+
+def _numbers(metric: Metric, made: Any) -> dict[str, float]:
+    found: Mapping[str, float] = metric.of(made)
+    numbers = {str(unit): float(value) for unit, value in found.items()}
+    for unit, value in numbers.items():
+        if not math.isfinite(value):
+            raise ValueError(f"metric {metric.name!r} is {value} for {unit}: it must be finite")
+    return numbers
+
+
+def _curve(run: Trained) -> tuple[tuple[int, float], ...]:
+    """Mean over books, as trained: with the memory where there is one."""
+    rows = run.validation()
+    way = "on" if any(row["memory"] == "on" for row in rows) else "off"
+    steps = sorted({int(row["step"]) for row in rows})
+    curve = []
+    for step in steps:
+        nats = [
+            float(row["nats"]) for row in rows if int(row["step"]) == step and row["memory"] == way
+        ]
+        curve.append((step, sum(nats) / len(nats)))
+    return tuple(curve)
+
+
+def die_with_parent() -> None:
+    """Let the kernel end this process when the one that started it ends (Linux; else nothing)."""
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    except (OSError, AttributeError):
+        return
+
+
+def main() -> None:
+    """See the top of the file."""
+    die_with_parent()
+    tune_process()
+    order = Order(**json.loads(sys.argv[1]))
+    experiment = load_experiment(Path(order.file), order.settings)
+    try:
+        run_cell(experiment, Path(order.out), Cell(order.variant, order.seed))
+    except BlockingIOError:
+        sys.exit(ALREADY)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""A step of every variant before the first cell: what does not fit shows in the first minute.
+
+python -m memformer.ablation.dry '{"file": ..., "variant": ..., "settings": [...]}'
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from memformer.ablation.experiment import Experiment, load_experiment
+from memformer.ablation.sizes import Trial, try_steps
+from memformer.process import tune_process
+
+
+def try_variants(experiment: Experiment, *, n_thread: int) -> dict[str, Trial]:
+    """Two steps of each variant on random tokens, each in a process of its own.
+
+    Raises:
+        ValueError: a variant fails: names it, with the last line of what it said.
+    """
+    found = {}
+    for variant in experiment.variants:
+        order = {
+            "file": str(experiment.path.resolve()), "variant": variant.name,
+            "settings": experiment.settings,
+        }  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-m", "memformer.ablation.dry", json.dumps(order)],
+            env={**os.environ, "OMP_NUM_THREADS": str(n_thread)}, capture_output=True, text=True,
+        )  # fmt: skip
+        if done.returncode:
+            said = done.stderr.strip().splitlines()
+            why = said[-1] if said else f"ended with code {done.returncode} (out of memory?)"
+            raise ValueError(f"VARIANTS {variant.name!r} fails in its first step: {why}")
+        found[variant.name] = Trial(*json.loads(done.stdout.splitlines()[-1]))
+    return found
+
+
+def main() -> None:
+    """See the top of the file."""
+    tune_process()
+    order = json.loads(sys.argv[1])
+    experiment = load_experiment(Path(order["file"]), order["settings"])
+    print(json.dumps(try_steps(experiment.config_of(order["variant"], experiment.seeds[0]))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""Differences to the base, paired by seed and unit, with intervals over both.
+
+S seeds, U units (books, stories), R resamples
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memformer.ablation.rows import Row
+from memformer.plotbench.statistics import holm
+
+N_DRAW = 10_000
+
+
+class Interval(NamedTuple):
+    """A number with its 95% interval; NaN bounds where there is none."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Effect(NamedTuple):
+    """One variant minus the base, in one metric."""
+
+    variant: str
+    metric: str
+    level: float
+    """Mean of the variant, over the seeds and units that both have."""
+    base: float
+    """Mean of the base over the same."""
+    difference: Interval
+    p: float
+    """Two-sided, that the difference is 0."""
+    p_holm: float
+    """Adjusted over all variants; NaN but for the primary metric."""
+    n_seed: int
+    n_unit: int
+
+
+def effects(rows: Sequence[Row], metrics: Sequence[str], base: str) -> list[Effect]:
+    """Every variant against the base in every metric; the first metric is the primary one.
+
+    A variant that shares no seed and unit with the base in a metric is left out.
+    """
+    held = {(row.variant, row.seed): row.metrics for row in rows}
+    variants = [name for name in dict.fromkeys(row.variant for row in rows) if name != base]
+    found = []
+    for metric in metrics:
+        here = [
+            each for name in variants if (each := _effect(held, name, base, metric)) is not None
+        ]
+        if metric == metrics[0]:
+            adjusted = holm([each.p for each in here])
+            here = [e._replace(p_holm=p) for e, p in zip(here, adjusted, strict=True)]
+        found += here
+    return found
+
+
+def _effect(
+    held: dict[tuple[str, int], dict[str, dict[str, float]]], variant: str, base: str, metric: str
+) -> Effect | None:
+    seeds = [s for name, s in held if name == variant and (base, s) in held]
+    pairs = [(held[variant, s].get(metric, {}), held[base, s].get(metric, {})) for s in seeds]
+    units = [
+        unit
+        for unit in (pairs[0][0] if pairs else {})
+        if all(unit in a and unit in b for a, b in pairs)
+    ]
+    if not units:
+        return None
+    level, of_base = (
+        np.array([[pair[i][unit] for unit in units] for pair in pairs]) for i in (0, 1)
+    )
+    difference = level - of_base  # (S, U)
+    interval, p = crossed_interval(difference)
+    return Effect(
+        variant, metric, float(level.mean()), float(of_base.mean()), interval, p, math.nan,
+        len(seeds), len(units),
+    )  # fmt: skip
+
+
+def crossed_interval(
+    differences: NDArray[np.float64], *, n_draw: int = N_DRAW, seed: int = 0
+) -> tuple[Interval, float]:
+    """Mean of (S, U) differences, its 95% interval over seeds and units, and p of no difference.
+
+    Seeds and units are drawn with replacement, each apart from the other (Owen 2007,
+    arXiv:0712.1111, the pigeonhole bootstrap, which errs on the wide side). As both are few, the
+    resamples' standard deviation is multiplied by sqrt(n / (n - 1)) and by Student's quantile of
+    n - 1 degrees of freedom, n the smaller of those of S and U that exceed 1. With one seed and one
+    unit there is no interval.
+    """
+    S, U = differences.shape
+    mean = float(differences.mean())
+    several = [n for n in (S, U) if n > 1]
+    if not several:
+        return Interval(mean, math.nan, math.nan), math.nan
+    rng = np.random.default_rng(seed)
+    of_seeds = rng.multinomial(S, np.full(S, 1 / S), size=n_draw) / S  # (R, S)
+    of_units = rng.multinomial(U, np.full(U, 1 / U), size=n_draw) / U  # (R, U)
+    drawn = np.einsum("rs,su,ru->r", of_seeds, differences, of_units, optimize=True)
+    n = min(several)
+    spread = float(drawn.std()) * math.sqrt(n / (n - 1))
+    reach = student_quantile(n - 1) * spread
+    p = 1.0 if spread == 0 and mean == 0 else student_p(abs(mean) / max(spread, 1e-300), n - 1)
+    return Interval(mean, mean - reach, mean + reach), p
+
+
+def student_p(t: float, df: int) -> float:
+    """Two-sided p of Student's t, by integrating its density in the angle atan(t / sqrt(df))."""
+    angle = math.atan2(t, math.sqrt(df))
+    grid = np.linspace(0, angle, 2001)
+    below = np.trapezoid(np.cos(grid) ** (df - 1), grid)
+    whole = math.sqrt(math.pi) * math.gamma(df / 2) / math.gamma((df + 1) / 2) / 2
+    return float(min(1.0, max(0.0, 1 - below / whole)))
+
+
+def student_quantile(df: int) -> float:
+    """97.5% of Student's t, by bisection."""
+    low, high = 0.0, 1000.0
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if student_p(middle, df) > 0.05 else (low, middle)
+    return (low + high) / 2

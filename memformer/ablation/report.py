@@ -1,0 +1,216 @@
+"""What came of an ablation, from its rows alone: Markdown, one HTML page, plots, two CSV files."""
+
+import csv
+import io
+import math
+import os
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import NamedTuple
+
+from memformer.ablation.effects import Effect, effects
+from memformer.ablation.experiment import Experiment
+from memformer.ablation.pictures import curves, forest
+from memformer.ablation.rows import Cell, Row, cells_of
+from memformer.evaluation.markdown import markdown_table
+from memformer.evaluation.page_parts import figure, table, whole_page
+from memformer.evaluation.plots import Plot
+from memformer.evaluation.store import write_whole
+from memformer.evaluation.tables import Cell as TableCell
+from memformer.evaluation.tables import Table
+
+LIMITS = (
+    "Intervals are over the seeds and units of this experiment. They hold neither other data nor "
+    "other sizes.",
+    "A difference whose interval holds 0 is reported as none; that is not evidence of equality.",
+    "p of the first metric are adjusted over all variants (Holm); those of the others are looked "
+    "at, not tested.",
+)
+
+
+class Paths(NamedTuple):
+    """What was written."""
+
+    html: Path
+    markdown: Path
+    tidy: Path
+    """A row a variant, seed, metric and unit."""
+    effects: Path
+    """A row a variant and metric."""
+
+
+def write_report(experiment: Experiment, rows: Sequence[Row], folder: Path) -> Paths:
+    """Write report.html, report.md, plots, tidy.csv and effects.csv into a folder.
+
+    Args:
+        experiment: for the question, the order of variants and which metric is the primary one.
+        rows: of finished cells; those that are missing are named.
+        folder: made if missing.
+
+    Raises:
+        ValueError: no row.
+    """
+    if not rows:
+        raise ValueError(f"{folder} has no finished cell yet: nothing to report")
+    found = effects(rows, [metric.name for metric in experiment.metrics], experiment.base.name)
+    plots = [
+        plot
+        for plot in (
+            *(forest(experiment, metric, found) for metric in experiment.metrics),
+            curves(experiment, rows),
+        )
+        if plot is not None
+    ]
+    tables = [*_effect_tables(experiment, found), _cost_table(experiment, rows)]
+    headline = [*map(_sentence, _primary(experiment, found)), *_missing(experiment, rows)]
+    paths = Paths(*(folder / n for n in ("report.html", "report.md", "tidy.csv", "effects.csv")))
+    write_whole(paths.html, _html(experiment, rows, headline, plots, tables).encode())
+    write_whole(paths.markdown, _markdown(experiment, headline, plots, tables).encode())
+    for plot in plots:
+        write_whole(folder / "plots" / f"{plot.name}.svg", plot.wide)
+    write_whole(paths.tidy, _tidy(rows).encode())
+    write_whole(paths.effects, _effects_csv(found).encode())
+    return paths
+
+
+def _primary(experiment: Experiment, found: Sequence[Effect]) -> list[Effect]:
+    return [each for each in found if each.metric == experiment.metrics[0].name]
+
+
+def _sentence(e: Effect) -> str:
+    d = e.difference
+    if math.isnan(d.low):
+        return (
+            f"{e.variant}: {d.value:+.4f} in {e.metric}, without an interval (one seed, one unit)."
+        )
+    told = f"{d.value:+.4f} [{d.low:+.4f}, {d.high:+.4f}]"
+    if d.low <= 0 <= d.high:
+        return f"{e.variant}: no difference in {e.metric} can be told ({told})."
+    return f"{e.variant}: {told} in {e.metric} (p after Holm {e.p_holm:.3f})."
+
+
+def _missing(experiment: Experiment, rows: Sequence[Row]) -> list[str]:
+    made = {Cell(row.variant, row.seed) for row in rows}
+    left = [cell for cell in cells_of(experiment) if cell not in made]
+    if not left:
+        return []
+    shown = "; ".join(map(str, left[:5])) + (" …" if len(left) > 5 else "")
+    return [f"{len(left)} cells have no row: {shown}."]
+
+
+def _effect_tables(experiment: Experiment, found: Sequence[Effect]) -> list[Table]:
+    tables = []
+    for i, metric in enumerate(experiment.metrics):
+        own = [each for each in found if each.metric == metric.name]
+        if not own:
+            continue
+        rows = [
+            [
+                TableCell(e.variant), TableCell(f"{e.level:.4f}"), TableCell(f"{e.base:.4f}"),
+                TableCell(f"{e.difference.value:+.4f}", _bounds(e)), TableCell(f"{e.p:.3f}"),
+                TableCell("–" if math.isnan(e.p_holm) else f"{e.p_holm:.3f}"),
+                TableCell(str(e.n_seed)), TableCell(str(e.n_unit)),
+            ]
+            for e in own
+        ]  # fmt: skip
+        kind = "the declared metric" if i == 0 else "looked at beside it"
+        tables.append(
+            Table(
+                f"{metric.name}: {kind}",
+                f"{metric.what + '; ' if metric.what else ''}{metric.better} is better. "
+                f"Differences to {experiment.base.name!r} on the seeds and units that both have, "
+                "with 95% intervals over both (pigeonhole bootstrap, widened for few).",
+                ["", "mean", "base", "difference", "p", "p, Holm", "seeds", "units"], rows,
+                {j for j, e in enumerate(own) if not e.difference.low <= 0 <= e.difference.high},
+            )
+        )  # fmt: skip
+    return tables
+
+
+def _bounds(e: Effect) -> str:
+    low, high = e.difference.low, e.difference.high
+    return "no interval" if math.isnan(low) else f"[{low:+.4f}, {high:+.4f}]"
+
+
+def _cost_table(experiment: Experiment, rows: Sequence[Row]) -> Table:
+    shown = []
+    for variant in experiment.variants:
+        own = [row for row in rows if row.variant == variant.name]
+        if not own:
+            continue
+        seconds = sum(row.wall_s for row in own) / len(own)
+        speed = f"{own[0].n_token / seconds:,.0f}" if own[0].n_token and seconds else "–"
+        shown.append(
+            [
+                TableCell(variant.name), TableCell(f"{own[0].n_parameter:,}"),
+                TableCell(f"{own[0].n_token:,}"), TableCell(f"{seconds:,.1f}"), TableCell(speed),
+            ]
+        )  # fmt: skip
+    return Table(
+        "What it cost",
+        "Means over seeds; seconds hold making and measuring, on machines that may have been busy.",
+        ["", "parameters", "tokens trained on", "seconds a cell", "tokens/s"], shown, set(),
+    )  # fmt: skip
+
+
+def _html(
+    experiment: Experiment, rows: Sequence[Row], headline: Sequence[str],
+    plots: Sequence[Plot], tables: Sequence[Table],
+) -> str:  # fmt: skip
+    limits = "".join(f"<li>{escape(line)}</li>" for line in LIMITS)
+    return whole_page(
+        kicker="memformer · ablation",
+        title=experiment.question,
+        lead=" ".join(headline),
+        by=f"{experiment.path.name}: {len(experiment.variants)} variants, "
+        f"{len(experiment.seeds)} seeds, {len(rows)} cells; {rows[0].machine.get('processor')}",
+        main=f"""{"".join(map(figure, plots))}
+<h2>The numbers</h2>
+{"".join(map(table, tables))}
+<h2>What this does not say</h2>
+<ul class="limits">{limits}</ul>""",
+    )
+
+
+def _markdown(
+    experiment: Experiment, headline: Sequence[str], plots: Sequence[Plot],
+    tables: Sequence[Table],
+) -> str:  # fmt: skip
+    parts = [f"# {experiment.question}", " ".join(headline)]
+    parts += [
+        f"## {plot.title}\n\n![{plot.title}](plots/{plot.name}.svg)\n\n{plot.caption}"
+        for plot in plots
+    ]
+    parts += ["## The numbers", *map(markdown_table, tables)]
+    parts += ["## What this does not say", "\n".join(f"- {line}" for line in LIMITS)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _tidy(rows: Sequence[Row]) -> str:
+    head = ["variant", "seed", "metric", "unit", "value"]
+    lines = [
+        [row.variant, row.seed, metric, unit, value]
+        for row in rows
+        for metric, units in row.metrics.items()
+        for unit, value in units.items()
+    ]
+    return _csv(head, lines)
+
+
+def _effects_csv(found: Sequence[Effect]) -> str:
+    head = ["variant", "metric", "level", "base", "difference", "low", "high", "p", "p_holm",
+            "n_seed", "n_unit"]  # fmt: skip
+    lines = [
+        [e.variant, e.metric, e.level, e.base, *e.difference, e.p, e.p_holm, e.n_seed, e.n_unit]
+        for e in found
+    ]
+    return _csv(head, lines)
+
+
+def _csv(head: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator=os.linesep)
+    writer.writerow(head)
+    writer.writerows(lines)
+    return buffer.getvalue()

@@ -1,0 +1,137 @@
+"""Rows of an ablation: one JSON file a cell, there whole or not at all.
+
+OUT/cells/<variant>/<seed>/row.json    what a finished cell gave
+OUT/cells/<variant>/<seed>/error.txt   the traceback of one that failed
+OUT/cells/<variant>/<seed>/run/        what it made
+OUT/rows.jsonl                         all rows together, written anew from the cells
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from memformer.ablation.experiment import Experiment
+from memformer.config import differences, to_json
+from memformer.evaluation.store import read_json, write_whole
+
+ROWS = "rows.jsonl"
+
+
+class Cell(NamedTuple):
+    """One variant at one seed."""
+
+    variant: str
+    seed: int
+
+    def folder(self, out: Path) -> Path:
+        """Where it lives."""
+        return out / "cells" / self.variant / str(self.seed)
+
+    def __str__(self) -> str:
+        return f"{self.variant}, seed {self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What one cell gave."""
+
+    variant: str
+    seed: int
+    config: dict[str, Any]
+    config_sha256: str
+    metrics: dict[str, dict[str, float]]
+    """Numbers by metric and unit."""
+    curve: tuple[tuple[int, float], ...]
+    """Steps and the mean of the held-out nats after them; none for cells that train nothing."""
+    n_token: int
+    """Tokens trained on."""
+    n_parameter: int
+    wall_s: float
+    machine: dict[str, Any]
+
+
+def cells_of(experiment: Experiment) -> list[Cell]:
+    """All cells, seed by seed: an experiment that is cut short has whole seeds."""
+    return [
+        Cell(variant.name, seed) for seed in experiment.seeds for variant in experiment.variants
+    ]
+
+
+def digest_of(config: dict[str, Any]) -> str:
+    """SHA-256 of a config in JSON."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
+
+def as_json(config: Any) -> dict[str, Any]:
+    """A config as JSON gives it back: lists for tuples."""
+    found: dict[str, Any] = json.loads(json.dumps(to_json(config)))
+    return found
+
+
+def finished(experiment: Experiment, out: Path) -> dict[Cell, Row]:
+    """Rows of those cells that have one.
+
+    Raises:
+        ValueError: a row was made under another config (names the field and both values) or
+            measures other things, or is damaged.
+    """
+    found: dict[Cell, Row] = {}
+    wanted = [metric.name for metric in experiment.metrics]
+    for cell in cells_of(experiment):
+        path = cell.folder(out) / "row.json"
+        if not path.is_file():
+            continue
+        row = read_row(path)
+        ours = as_json(experiment.config_of(*cell))
+        for field, was, now in differences(row.config, ours):
+            raise ValueError(
+                f"{path} was made with {field}={was!r}, the experiment has {now!r} now: take "
+                "another folder, or remove the cell"
+            )
+        if list(row.metrics) != wanted:
+            raise ValueError(
+                f"{path} holds metrics {list(row.metrics)}, the experiment has {wanted}: take "
+                "another folder, or remove the row to have it measured again"
+            )
+        found[cell] = row
+    return found
+
+
+def read_row(path: Path) -> Row:
+    """One row. Raises ValueError for a damaged one."""
+    told = read_json(path)
+    try:
+        curve = tuple((int(step), float(nats)) for step, nats in told.pop("curve"))
+        return Row(**told, curve=curve)
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is no row of an ablation: {error}") from error
+
+
+def write_row(path: Path, row: Row) -> None:
+    """Put a row in its place."""
+    write_whole(path, (json.dumps(asdict(row), allow_nan=False) + "\n").encode())
+
+
+def write_rows(out: Path, rows: Sequence[Row]) -> Path:
+    """All rows in one file."""
+    lines = (json.dumps(asdict(row), allow_nan=False) + "\n" for row in rows)
+    write_whole(out / ROWS, "".join(lines).encode())
+    return out / ROWS
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Rows of a file that `write_rows` wrote.
+
+    Raises:
+        ValueError: a line that is no row; names it.
+    """
+    for n, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            told = json.loads(line)
+            curve = tuple((int(step), float(nats)) for step, nats in told.pop("curve"))
+            yield Row(**told, curve=curve)
+        except (TypeError, KeyError, ValueError) as error:
+            raise ValueError(f"{path} line {n} is no row of an ablation: {error}") from error

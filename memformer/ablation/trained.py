@@ -1,0 +1,62 @@
+"""Cells that are training runs, and what is measured of them."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from memformer.ablation.metric import Metric
+from memformer.config import RunConfig
+from memformer.data.tokenizer import Tokenizer
+from memformer.interop.run import is_run, load_run, start_of
+from memformer.model.decoder import Decoder
+from memformer.training.run import train
+
+
+class Trained(NamedTuple):
+    """A training run that has ended."""
+
+    config: RunConfig
+    folder: Path
+
+    def load(self) -> tuple[Decoder, Tokenizer]:
+        """The decoder, set to evaluation, and its tokenizer."""
+        return load_run(self.folder)
+
+    def validation(self) -> list[dict[str, str]]:
+        """Rows of validation.csv: step, book, memory (on, off), n_token, nats."""
+        with (self.folder / "validation.csv").open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    def held_out(self, memory: str) -> dict[str, float]:
+        """Nats a token of each held-out book after the last step, memory `on` or `off`."""
+        rows = self.validation()
+        last = rows[-1]["step"]
+        return {
+            row["book"]: float(row["nats"])
+            for row in rows
+            if row["step"] == last and row["memory"] == memory
+        }
+
+
+def train_run(config: RunConfig, folder: Path) -> Trained:
+    """Train, or go on with what the folder holds. Raises as `training.run.train`."""
+    if not (folder / "model").is_dir():
+        resume = is_run(folder)
+        train(config, folder, resume=resume, start=start_of(config, folder))
+    return Trained(config, folder)
+
+
+def _nats(run: Trained) -> Mapping[str, float]:
+    return run.held_out("on") or run.held_out("off")
+
+
+def _gain(run: Trained) -> Mapping[str, float]:
+    on, off = run.held_out("on"), run.held_out("off")
+    return {book: off[book] - on[book] for book in on}
+
+
+held_out_nats = Metric(name="held-out nats", of=_nats, better="lower", what="nats a token")
+memory_gain = Metric(
+    name="memory gain", of=_gain, better="higher", what="nats a token, memory off minus on"
+)

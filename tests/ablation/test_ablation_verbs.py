@@ -1,0 +1,91 @@
+"""`ablate` and `compare`, run as a user runs them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from memformer.ablation.experiment import load_experiment
+from memformer.plotbench.make import make_base
+from tests.ablation.toys import write
+from tests.test_cli import process as process  # the fixture that keeps verbs within this process
+from tests.test_cli import run
+
+TRAINED = '''
+"""Does a memory of 8 pairs help a toy?"""
+from memformer.ablation import held_out_nats, memory_gain
+from memformer.config import DecoderConfig, MemoryConfig, OptimiserConfig, RunConfig, StageConfig
+
+BASE = RunConfig(
+    model=DecoderConfig(
+        vocab_size=400, n_layer=2, n_head=2, n_kv_head=1, n_embd=32, head_dim=16, mlp_dim=64,
+        window=16, segment_len=32, memory=MemoryConfig(layers=(1,), n_retrieved=8),
+    ),
+    novels=StageConfig(n_token=1024, corpora=("{texts}",)),
+    validation=("{held}",), n_lane=4, validate_every=4, checkpoint_every=4,
+    validation_tokens=256, split_by="manuscript", optimiser=OptimiserConfig(warmup_steps=2),
+)
+VARIANTS = {{"base": {{}}, "no memory": {{"model.memory.layers": ()}}}}
+SEEDS = range(1)
+METRICS = (held_out_nats, memory_gain)
+'''
+
+
+@pytest.fixture
+def trained(tmp_path):
+    for folder, seeds, split in (("texts", (0, 1), "train"), ("held", (2, 3), "dev")):
+        (tmp_path / folder).mkdir()
+        for seed in seeds:
+            text = make_base(seed, bucket=128, length=1024, split=split).stories[0].text
+            (tmp_path / folder / f"{folder}{seed}.txt").write_text(text)
+    path = tmp_path / "memory.py"
+    path.write_text(TRAINED.format(texts=tmp_path / "texts", held=tmp_path / "held"))
+    return path
+
+
+def test_a_file_is_ablated_and_reported_and_two_runs_compared(trained, tmp_path):
+    out = tmp_path / "out"
+    dry = run("ablate", trained, "--out", out, "--dry-run")
+    assert dry.exit_code == 0, dry.output
+    assert "model.memory.layers=()" in dry.output and not (out / "cells").exists()
+    done = run("ablate", trained, "--out", out, "--jobs", "2")
+    assert done.exit_code == 0, done.output
+    assert "[2/2]" in done.output and "report: " in done.output
+    rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
+    assert [row["variant"] for row in rows] == ["base", "no memory"]
+    assert rows[0]["n_token"] == 1024 and rows[0]["n_parameter"] > 10_000
+    assert set(rows[0]["metrics"]["memory gain"]) == {"held2", "held3"}
+    assert rows[1]["metrics"]["memory gain"] == {}
+    assert [step for step, _ in rows[0]["curve"]] == [4, 8]
+    assert (out / "plots" / "curves.svg").is_file()
+    before = (out / "report.md").read_text()
+    again = run("ablate", trained, "--out", out, "--report")
+    assert again.exit_code == 0 and (out / "report.md").read_text() == before
+
+    folders = [out / "cells" / name / "0" / "run" for name in ("base", "no memory")]
+    compared = run("compare", *folders)
+    assert compared.exit_code == 0, compared.output
+    assert "model.memory.layers: [1] -> []" in compared.output.replace("(1,)", "[1]").replace(
+        "()", "[]"
+    )
+    assert "B − A over 2 books: " in compared.output
+    wrong = run("compare", folders[0], tmp_path)
+    assert wrong.exit_code == 1 and "is no run of `memformer train`" in wrong.output
+
+
+def test_a_variant_that_does_not_fit_ends_before_anything_runs(trained, tmp_path):
+    text = trained.read_text().replace('"model.memory.layers": ()', '"model.n_kv_head": 3')
+    trained.write_text(text)
+    found = run("ablate", trained, "--out", tmp_path / "out")
+    assert found.exit_code == 1 and "VARIANTS 'no memory': " in found.output
+    assert "n_kv_head" in found.output and not (tmp_path / "out").exists()
+
+
+def test_a_failed_cell_is_named_and_the_exit_code_says_so(tmp_path):
+    variants = 'VARIANTS = {"base": {}, "bad": {"slope": 13.0}}\n'
+    path = write(tmp_path, variants, "SEEDS = (0,)\n")
+    done = run("ablate", path, "--out", tmp_path / "out")
+    assert done.exit_code == 1, done.output
+    assert "failed: bad, seed 0: RuntimeError: the thirteenth slope breaks" in done.output
+    assert Path(tmp_path / "out" / "report.html").is_file()
+    assert load_experiment(path).seeds == (0,)

@@ -1,0 +1,86 @@
+"""An experiment file says what it varies, and nothing else varies."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from memformer.ablation.experiment import load_experiment
+from tests.ablation.toys import HEAD, write
+
+
+def test_a_file_is_read_with_the_base_first(tmp_path):
+    path = write(tmp_path, 'VARIANTS = {"steep": {"slope": 2.0}, "plain": {}}\n')
+    e = load_experiment(path)
+    assert e.question == "Does the number help?" and not e.trains
+    assert [v.name for v in e.variants] == ["plain", "steep"] and e.base.name == "plain"
+    assert e.config_of("steep", 2).slope == 2.0 and e.config_of("steep", 2).seed == 2
+    assert e.seeds == (0, 1, 2) and [m.name for m in e.metrics] == ["height"]
+
+
+@pytest.mark.parametrize(
+    ("variants", "message"),
+    [
+        ('VARIANTS = {"a": {}, "b": {"slope": 2.0}, "c": {"slope": 2.0}}',
+         "VARIANTS 'b' and 'c' are the same config: leave one out"),
+        ('VARIANTS = {"a": {}, "b": {"slope": 1.0}}', "'b' sets slope to what the base has"),
+        ('VARIANTS = {"a": {}, "b": {"slope": 2.0, "part.size": 2}}', "'b' sets part.size to what"),
+        ('VARIANTS = {"a": {}, "b": {"part": Part(size=5, kind="odd")}}',
+         "'b' also changes part.kind from 'plain' to 'odd' without naming it"),
+        ('VARIANTS = {"a": {}, "b": {}}', "must hold one without changes, the base, and others"),
+        ('VARIANTS = {"a": {}}', "the base, and others beside it; without changes are"),
+        ('VARIANTS = {"a": {"slope": 2.0}}', "without changes are none of 1"),
+        ('VARIANTS = {"a": {}, "b/c": {"slope": 2.0}}', "a name must be text without '/'"),
+        ('VARIANTS = 3', "must define VARIANTS, names to changes, got int"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_variants_that_are_not_what_they_say_are_refused(tmp_path, variants, message):
+    with pytest.raises(ValueError) as error:
+        load_experiment(write(tmp_path, variants + "\n"))
+    assert message in str(error.value)
+
+
+def test_a_change_of_no_field_names_the_variant(tmp_path):
+    path = write(tmp_path, 'VARIANTS = {"a": {}, "b": {"part.colour": 3}}\n')
+    with pytest.raises(TypeError, match="VARIANTS 'b': Part has no field 'colour'"):
+        load_experiment(path)
+
+
+@pytest.mark.parametrize(
+    ("tail", "message"),
+    [
+        ("SEEDS = (0, 0)\n", "SEEDS of .* must be different numbers"),
+        ("SEEDS = ()\n", "SEEDS of .* must be different numbers"),
+        ("SEEDS = 3\n", "must define SEEDS such as range"),
+        ("METRICS = ()\n", "must define METRICS, a tuple of Metric"),
+        ("METRICS = METRICS * 2\n", "METRICS of .* must have different names"),
+        ("BASE = 3\n", "must define BASE, a config with a seed, got int"),
+        ("del make\n", r"must define BASE = RunConfig\(...\), got Toy; for other models define"),
+    ],
+)
+def test_what_is_missing_is_named(tmp_path, tail, message):
+    with pytest.raises(ValueError, match=message):
+        load_experiment(write(tmp_path, tail=tail))
+
+
+def test_settings_are_for_training_runs_and_no_file_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="--set changes a RunConfig, BASE of .* is a Toy"):
+        load_experiment(write(tmp_path), ["slope=3"])
+    with pytest.raises(FileNotFoundError, match="no experiment"):
+        load_experiment(tmp_path / "none.py")
+    with pytest.raises(ValueError, match="a metric must have a name and better="):
+        load_experiment(write(tmp_path, tail='Metric(name="", of=value)\n', head=HEAD))
+
+
+def test_the_example_of_the_docs_is_an_experiment(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "ablations.md").read_text()
+    first, second = re.findall(r"```python\n(.*?)```", page, re.S)
+    path = tmp_path / "memory.py"
+    path.write_text(first)
+    e = load_experiment(path, ["novels.n_token=16384"])
+    assert e.trains and [v.name for v in e.variants] == ["memory", "none", "gate"]
+    assert e.config_of("none", 1).model.memory_layers == ()
+    assert len([line for line in first.splitlines() if line]) <= 16
+    path.write_text(f"{first}\n{second}")
+    assert [m.name for m in load_experiment(path).metrics] == ["spread over books"]

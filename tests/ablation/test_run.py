@@ -1,0 +1,133 @@
+"""Cells run apart from each other; a row is there whole or not at all."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from memformer.ablation.cell import run_cell
+from memformer.ablation.experiment import load_experiment
+from memformer.ablation.local import Ended
+from memformer.ablation.rows import Cell, cells_of, finished, read_rows
+from memformer.ablation.run import ablate, plan
+from tests.ablation.toys import write
+
+
+def here(experiment, out):
+    """Runs cells in this process."""
+
+    def execute(cells):
+        for cell in cells:
+            try:
+                run_cell(experiment, out, cell)
+            except RuntimeError as error:
+                yield Ended(cell, str(error))
+            else:
+                yield Ended(cell, "")
+
+    return execute
+
+
+def test_every_cell_gives_one_row_and_finished_ones_are_skipped(tmp_path):
+    e, out = load_experiment(write(tmp_path)), tmp_path / "out"
+    assert [p.n_cell for p in plan(e, out)] == [3, 3, 3]
+    told = []
+    outcome = ablate(e, out, here(e, out), progress=told.append)
+    assert not outcome.failed and not outcome.left and len(told) == 9
+    assert [(r.variant, r.seed) for r in outcome.rows] == [
+        (v, s) for v in ("base", "steep", "bigger") for s in range(3)
+    ]
+    assert outcome.rows[4].metrics == {"height": {"a": 2.01, "b": 3.01, "c": 4.01, "d": 5.01}}
+    assert list(read_rows(out / "rows.jsonl")) == outcome.rows
+    assert [p.n_cell for p in plan(e, out)] == [0, 0, 0]
+    assert ablate(e, out, lambda cells: pytest.fail("ran again") if cells else ()).rows == (
+        outcome.rows
+    )
+
+
+def test_a_cell_that_fails_leaves_its_traceback_and_the_others_go_on(tmp_path):
+    variants = 'VARIANTS = {"base": {}, "bad": {"slope": 13.0}, "steep": {"slope": 2.0}}\n'
+    e, out = load_experiment(write(tmp_path, variants)), tmp_path / "out"
+    outcome = ablate(e, out, here(e, out))
+    assert [each.cell for each in outcome.failed] == [Cell("bad", s) for s in range(3)]
+    assert len(outcome.rows) == 6 and "thirteenth slope" in outcome.failed[0].error
+    error = (Cell("bad", 1).folder(out) / "error.txt").read_text()
+    assert error.startswith("Traceback") and "the thirteenth slope breaks" in error
+
+
+def test_rows_of_another_config_or_other_metrics_are_not_mixed(tmp_path):
+    e, out = load_experiment(write(tmp_path)), tmp_path / "out"
+    run_cell(e, out, Cell("steep", 0))
+    other = load_experiment(write(tmp_path, 'VARIANTS = {"base": {}, "steep": {"slope": 3.0}}\n'))
+    with pytest.raises(ValueError, match=r"made with slope=2.0, the experiment has 3.0 now"):
+        finished(other, out)
+    renamed = load_experiment(write(tmp_path, tail='METRICS = (Metric(name="x", of=value),)\n'))
+    with pytest.raises(ValueError, match=r"holds metrics \['height'\], the experiment has \['x'\]"):
+        finished(renamed, out)
+    (Cell("steep", 0).folder(out) / "row.json").write_text('{"curve": []}\n')
+    with pytest.raises(ValueError, match="is no row of an ablation"):
+        finished(e, out)
+
+
+def test_a_number_that_is_none_is_an_error_of_the_cell(tmp_path):
+    tail = 'METRICS = (Metric(name="h", of=lambda c: {"a": float("nan")}),)\n'
+    e = load_experiment(write(tmp_path, tail=tail))
+    with pytest.raises(ValueError, match="metric 'h' is nan for a: it must be finite"):
+        run_cell(e, tmp_path / "out", Cell("base", 0))
+    assert not (Cell("base", 0).folder(tmp_path / "out") / "row.json").exists()
+
+
+def test_processes_run_cells_side_by_side_and_time_can_run_out(tmp_path):
+    variants = 'VARIANTS = {"base": {}, "bad": {"slope": 13.0}}\n'
+    e, out = load_experiment(write(tmp_path, variants, "SEEDS = (0,)\n")), tmp_path / "out"
+    late = ablate(e, out, hours=-1)
+    assert not late.rows and late.left == [Cell("base", 0), Cell("bad", 0)]
+    outcome = ablate(e, out, n_jobs=2)
+    assert [row.variant for row in outcome.rows] == ["base"]
+    (failed,) = outcome.failed
+    assert failed.error.startswith("RuntimeError: the thirteenth slope breaks; see ")
+
+
+SLOW = """
+import time
+
+
+def make(config, folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    time.sleep(0.05)
+    return config
+"""
+RUNNER = """
+import sys
+from pathlib import Path
+from memformer.ablation.experiment import load_experiment
+from memformer.ablation.run import ablate
+ablate(load_experiment(Path(sys.argv[1])), Path(sys.argv[2]), n_jobs=2)
+"""
+
+
+@pytest.mark.slow
+def test_killed_ten_times_no_row_is_lost_doubled_or_half_written(tmp_path):
+    path = write(tmp_path, tail=SLOW + "SEEDS = range(6)\n")
+    e, out = load_experiment(path), tmp_path / "out"
+    rng, held = random.Random(0), {}
+    for _ in range(10):
+        runner = subprocess.Popen(
+            [sys.executable, "-c", RUNNER, str(path), str(out)], start_new_session=True
+        )
+        time.sleep(rng.uniform(3, 12))
+        os.killpg(runner.pid, signal.SIGKILL)
+        runner.wait()
+        now = finished(e, out)  # raises if one is half-written
+        assert all(now[cell] == row for cell, row in held.items())
+        held = now
+    outcome = ablate(e, out, n_jobs=2)
+    assert len(outcome.rows) == len(cells_of(e)) and not outcome.failed
+    lines = (out / "rows.jsonl").read_text().splitlines()
+    made = [(json.loads(line)["variant"], json.loads(line)["seed"]) for line in lines]
+    assert len(made) == len(set(made)) == 18
