@@ -20,6 +20,11 @@ class Metric:
     what: str = ""
     """What a number is, with its unit of measure: `nats a token`."""
 
+    @property
+    def told(self) -> str:
+        """What a number is, as the beginning of a caption."""
+        return f"{self.what[:1].upper()}{self.what[1:]}. " if self.what else ""
+
     def __post_init__(self) -> None:
         if not self.name or self.better not in ("lower", "higher"):
             raise ValueError(

@@ -41,7 +41,7 @@ def forest(experiment: Experiment, metric: Metric, found: Sequence[Effect]) -> P
     return _plot(
         f"effect-{_slug(metric.name)}",
         f"{metric.name}: difference to {experiment.base.name}",
-        f"{metric.what + '. ' if metric.what else ''}{better.capitalize()} is better. Dots are "
+        f"{metric.told}{better.capitalize()} is better. Dots are "
         "means over seeds and units, lines 95% intervals over both; blue is better than the base, "
         "orange worse, grey not told apart.",
         draw,

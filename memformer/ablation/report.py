@@ -81,10 +81,8 @@ def _primary(experiment: Experiment, found: Sequence[Effect]) -> list[Effect]:
 def _sentence(e: Effect) -> str:
     d = e.difference
     if math.isnan(d.low):
-        return (
-            f"{e.variant}: {d.value:+.4f} in {e.metric}, without an interval (one seed, one unit)."
-        )
-    told = f"{d.value:+.4f} [{d.low:+.4f}, {d.high:+.4f}]"
+        return f"{e.variant}: {_signed(d.value)} in {e.metric}, without an interval."
+    told = f"{_signed(d.value)} [{_signed(d.low)}, {_signed(d.high)}]"
     if d.low <= 0 <= d.high:
         return f"{e.variant}: no difference in {e.metric} can be told ({told})."
     return f"{e.variant}: {told} in {e.metric} (p after Holm {e.p_holm:.3f})."
@@ -108,7 +106,7 @@ def _effect_tables(experiment: Experiment, found: Sequence[Effect]) -> list[Tabl
         rows = [
             [
                 TableCell(e.variant), TableCell(f"{e.level:.4f}"), TableCell(f"{e.base:.4f}"),
-                TableCell(f"{e.difference.value:+.4f}", _bounds(e)), TableCell(f"{e.p:.3f}"),
+                TableCell(_signed(e.difference.value), _bounds(e)), TableCell(f"{e.p:.3f}"),
                 TableCell("–" if math.isnan(e.p_holm) else f"{e.p_holm:.3f}"),
                 TableCell(str(e.n_seed)), TableCell(str(e.n_unit)),
             ]
@@ -118,7 +116,7 @@ def _effect_tables(experiment: Experiment, found: Sequence[Effect]) -> list[Tabl
         tables.append(
             Table(
                 f"{metric.name}: {kind}",
-                f"{metric.what + '; ' if metric.what else ''}{metric.better} is better. "
+                f"{metric.told}{metric.better.capitalize()} is better. "
                 f"Differences to {experiment.base.name!r} on the seeds and units that both have, "
                 "with 95% intervals over both (pigeonhole bootstrap, widened for few).",
                 ["", "mean", "base", "difference", "p", "p, Holm", "seeds", "units"], rows,
@@ -130,7 +128,11 @@ def _effect_tables(experiment: Experiment, found: Sequence[Effect]) -> list[Tabl
 
 def _bounds(e: Effect) -> str:
     low, high = e.difference.low, e.difference.high
-    return "no interval" if math.isnan(low) else f"[{low:+.4f}, {high:+.4f}]"
+    return "no interval" if math.isnan(low) else f"[{_signed(low)}, {_signed(high)}]"
+
+
+def _signed(x: float) -> str:
+    return f"{x:+.4f}".replace("-", "−")
 
 
 def _cost_table(experiment: Experiment, rows: Sequence[Row]) -> Table:
