@@ -135,6 +135,8 @@ def _variants(path: Path, base: Any, told: Any) -> tuple[Variant, ...]:
 
 def _changed(name: str, base: Any, changes: Mapping[str, Any]) -> Any:
     """The base with changes that are what they say: no field more, none that was so before."""
+    if "seed" in changes:
+        raise ValueError(f"VARIANTS {name!r} sets seed, which SEEDS does: leave it out")
     try:
         config = override(base, dict(changes))
     except (TypeError, ValueError) as error:

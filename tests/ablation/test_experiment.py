@@ -31,6 +31,7 @@ def test_a_file_is_read_with_the_base_first(tmp_path):
         ('VARIANTS = {"a": {}}', "the base, and others beside it; without changes are"),
         ('VARIANTS = {"a": {"slope": 2.0}}', "without changes are none of 1"),
         ('VARIANTS = {"a": {}, "b/c": {"slope": 2.0}}', "a name must be text without '/'"),
+        ('VARIANTS = {"a": {}, "b": {"seed": 4}}', "'b' sets seed, which SEEDS does: leave it out"),
         ('VARIANTS = 3', "must define VARIANTS, names to changes, got int"),
     ],
     ids=str,
