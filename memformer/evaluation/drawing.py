@@ -38,6 +38,8 @@ _STYLE: Any = {
     "svg.hashsalt": "memformer",  # the same numbers give the same file
 }
 
+_INCHES_A_LETTER = 0.068  # of a legend
+
 Width = Literal["wide", "narrow"]
 
 Draw = Callable[[Axes, str], None]
@@ -74,7 +76,8 @@ def draw_panels(
                 axes.set_ylabel(y_label)
         if has_legend:
             handles, labels = grid.flat[0].get_legend_handles_labels()
-            columns = min(len(labels), 5 if is_wide else 2)
+            room = int(size[0] / (_INCHES_A_LETTER * (5 + max(map(len, labels)))))
+            columns = max(1, min(len(labels), 5 if is_wide else 2, room))
             figure.legend(handles, labels, loc="outside lower center", ncols=columns)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
