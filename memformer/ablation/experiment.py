@@ -6,6 +6,7 @@ checked before anything runs.
 
 import json
 import runpy
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
@@ -80,7 +81,7 @@ def load_experiment(path: Path, settings: Iterable[str] = ()) -> Experiment:
     """
     if not path.is_file():
         raise FileNotFoundError(f"no experiment {path}")
-    told = runpy.run_path(str(path))
+    told = _run(path)
     settings = tuple(settings)
     base, make = told.get("BASE"), told.get("make", train_run)
     if not is_dataclass(base) or isinstance(base, type) or not hasattr(base, "seed"):
@@ -104,6 +105,16 @@ def load_experiment(path: Path, settings: Iterable[str] = ()) -> Experiment:
         make=make,
         settings=settings,
     )
+
+
+def _run(path: Path) -> dict[str, Any]:
+    """What the file defines; as for a script, modules beside it can be imported."""
+    folder = str(path.resolve().parent)
+    sys.path.insert(0, folder)
+    try:
+        return runpy.run_path(str(path))
+    finally:
+        sys.path.remove(folder)
 
 
 def _variants(path: Path, base: Any, told: Any) -> tuple[Variant, ...]:

@@ -1,6 +1,7 @@
 """An experiment file says what it varies, and nothing else varies."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,12 @@ def test_the_example_of_the_docs_is_an_experiment(tmp_path):
     assert len([line for line in first.splitlines() if line]) <= 16
     path.write_text(f"{first}\n{second}")
     assert [m.name for m in load_experiment(path).metrics] == ["spread over books"]
+
+
+def test_a_file_may_import_what_stands_beside_it(tmp_path, monkeypatch):
+    (tmp_path / "slopes_of_toys.py").write_text("STEEP = 2.5\n")
+    tail = 'from slopes_of_toys import STEEP\nVARIANTS = {"base": {}, "s": {"slope": STEEP}}\n'
+    before = list(sys.path)
+    monkeypatch.delitem(sys.modules, "slopes_of_toys", raising=False)
+    assert load_experiment(write(tmp_path, tail=tail)).variants[1].config.slope == 2.5
+    assert sys.path == before
