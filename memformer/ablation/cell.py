@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from memformer.ablation.experiment import Experiment, load_experiment
 from memformer.ablation.metric import Metric
-from memformer.ablation.rows import Cell, Row, as_json, digest_of, write_row
+from memformer.ablation.rows import Cell, Row, as_json, write_row
 from memformer.ablation.sizes import n_parameter, n_token
 from memformer.ablation.trained import Trained
 from memformer.evaluation.machine import describe
@@ -64,14 +64,12 @@ def _made(experiment: Experiment, folder: Path, cell: Cell) -> Row:
     started = time.monotonic()
     made = experiment.make(config, folder / "run")
     metrics = {metric.name: _numbers(metric, made) for metric in experiment.metrics}
-    told = as_json(config)
     return Row(
         variant=cell.variant,
         seed=cell.seed,
-        config=told,
-        config_sha256=digest_of(told),
+        config=as_json(config),
         metrics=metrics,
-        curve=_curve(made) if isinstance(made, Trained) else (),
+        curve=made.curve() if isinstance(made, Trained) else (),
         n_token=n_token(config),
         n_parameter=n_parameter(config),
         wall_s=round(time.monotonic() - started, 1),
@@ -86,20 +84,6 @@ def _numbers(metric: Metric, made: Any) -> dict[str, float]:
         if not math.isfinite(value):
             raise ValueError(f"metric {metric.name!r} is {value} for {unit}: it must be finite")
     return numbers
-
-
-def _curve(run: Trained) -> tuple[tuple[int, float], ...]:
-    """Mean over books, as trained: with the memory where there is one."""
-    rows = run.validation()
-    way = "on" if any(row["memory"] == "on" for row in rows) else "off"
-    steps = sorted({int(row["step"]) for row in rows})
-    curve = []
-    for step in steps:
-        nats = [
-            float(row["nats"]) for row in rows if int(row["step"]) == step and row["memory"] == way
-        ]
-        curve.append((step, sum(nats) / len(nats)))
-    return tuple(curve)
 
 
 def die_with_parent() -> None:

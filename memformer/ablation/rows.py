@@ -6,7 +6,6 @@ OUT/cells/<variant>/<seed>/run/        what it made
 OUT/rows.jsonl                         all rows together, written anew from the cells
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -41,7 +40,6 @@ class Row:
     variant: str
     seed: int
     config: dict[str, Any]
-    config_sha256: str
     metrics: dict[str, dict[str, float]]
     """Numbers by metric and unit."""
     curve: tuple[tuple[int, float], ...]
@@ -58,11 +56,6 @@ def cells_of(experiment: Experiment) -> list[Cell]:
     return [
         Cell(variant.name, seed) for seed in experiment.seeds for variant in experiment.variants
     ]
-
-
-def digest_of(config: dict[str, Any]) -> str:
-    """SHA-256 of a config in JSON."""
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 
 def as_json(config: Any) -> dict[str, Any]:
@@ -102,12 +95,15 @@ def finished(experiment: Experiment, out: Path) -> dict[Cell, Row]:
 
 def read_row(path: Path) -> Row:
     """One row. Raises ValueError for a damaged one."""
-    told = read_json(path)
+    return _row(read_json(path), str(path))
+
+
+def _row(told: dict[str, Any], where: str) -> Row:
     try:
         curve = tuple((int(step), float(nats)) for step, nats in told.pop("curve"))
         return Row(**told, curve=curve)
     except (TypeError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is no row of an ablation: {error}") from error
+        raise ValueError(f"{where} is no row of an ablation: {error}") from error
 
 
 def write_row(path: Path, row: Row) -> None:
@@ -131,7 +127,6 @@ def read_rows(path: Path) -> Iterator[Row]:
     for n, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             told = json.loads(line)
-            curve = tuple((int(step), float(nats)) for step, nats in told.pop("curve"))
-            yield Row(**told, curve=curve)
-        except (TypeError, KeyError, ValueError) as error:
-            raise ValueError(f"{path} line {n} is no row of an ablation: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"{path} line {n} is no JSON: {error}") from error
+        yield _row(told, f"{path} line {n}")

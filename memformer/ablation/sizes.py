@@ -45,7 +45,8 @@ def try_steps(config: RunConfig) -> Trial:
         Exception: whatever the first step of the run would raise.
     """
     torch.manual_seed(0)
-    model = Decoder(config.model).train()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")  # as `training.run`
+    model = Decoder(config.model).to(device).train()
     if config.low_rank.rank:
         add_low_rank(model, config.low_rank)
     optimiser = build_optimiser(model, config.optimiser)
@@ -54,26 +55,27 @@ def try_steps(config: RunConfig) -> Trial:
     for _ in range(2):
         started = time.perf_counter()
         train_step(
-            model, state, optimiser, [_passage(config) for _ in range(config.accumulate)],
+            model, state, optimiser, [_passage(config, device) for _ in range(config.accumulate)],
             clip_norm=config.optimiser.clip_norm, precision=config.precision,
+            recompute=config.recompute,
         )  # fmt: skip
         seconds = time.perf_counter() - started
     return Trial(seconds, seconds * config.n_step)
 
 
-def _passage(config: RunConfig) -> list[Segment]:
-    return [_segment(config) for _ in range(config.grad_segments)]
+def _passage(config: RunConfig, device: torch.device) -> list[Segment]:
+    return [_segment(config, device) for _ in range(config.grad_segments)]
 
 
-def _segment(config: RunConfig) -> Segment:
+def _segment(config: RunConfig, device: torch.device) -> Segment:
     B, L = config.n_lane, config.model.segment_len
-    tokens = torch.randint(config.model.vocab_size, (B, L))
+    tokens = torch.randint(config.model.vocab_size, (B, L), device=device)
     return Segment(
         tokens=tokens,
         targets=tokens,
-        mask=torch.ones(B, L, dtype=torch.bool),
-        weight=torch.ones(B, L),
-        fraction=torch.full((B, L), 0.5),
+        mask=torch.ones(B, L, dtype=torch.bool, device=device),
+        weight=torch.ones(B, L, device=device),
+        fraction=torch.full((B, L), 0.5, device=device),
         begins=[],
         books=[],
     )

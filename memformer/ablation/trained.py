@@ -38,6 +38,16 @@ class Trained(NamedTuple):
             if row["step"] == last and row["memory"] == memory
         }
 
+    def curve(self) -> tuple[tuple[int, float], ...]:
+        """Steps and the mean over books of the held-out nats after them, as trained."""
+        rows = self.validation()
+        way = "on" if any(row["memory"] == "on" for row in rows) else "off"
+        nats: dict[int, list[float]] = {}
+        for row in rows:
+            if row["memory"] == way:
+                nats.setdefault(int(row["step"]), []).append(float(row["nats"]))
+        return tuple((step, sum(each) / len(each)) for step, each in sorted(nats.items()))
+
 
 def train_run(config: RunConfig, folder: Path) -> Trained:
     """Train, or go on with what the folder holds. Raises as `training.run.train`."""

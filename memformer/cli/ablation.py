@@ -51,7 +51,7 @@ def ablate_file(
         cells.append([each.variant, f"{each.n_parameter:,}", f"{each.n_token:,}", minutes,
                       str(each.n_cell)])  # fmt: skip
     head = ("variant", "parameters", "tokens", "minutes a cell", "cells to run")
-    print_table(head, cells, markdown=False)
+    print_table(head, cells, n_first=1, n_number=4)
     if dry_run:
         return
     try:
@@ -83,6 +83,6 @@ def compare_two(
     for field, one, other in found.differences:
         typer.echo(f"{field}: {one!r} -> {other!r}")
     cells = [[book, f"{x:.4f}", f"{y:.4f}", f"{y - x:+.4f}"] for book, x, y in found.books]
-    print_table(("book", str(a), str(b), "B − A"), cells, markdown=False)
+    print_table(("book", str(a), str(b), "B − A"), cells, n_first=1, n_number=3)
     d = found.difference
     typer.echo(f"B − A over {len(found.books)} books: {d.value:+.4f} [{d.low:+.4f}, {d.high:+.4f}]")

@@ -1,17 +1,18 @@
 """Tables in the terminal."""
 
+from collections.abc import Sequence
+
 import typer
 from rich.console import Console
 from rich.table import Table
 
-_NUMBERS = (
-    "words", "chapters", "parameters", "tokens", "minutes a cell", "cells to run", "B − A",
-)  # fmt: skip
 
-
-def print_table(head: tuple[str, ...], rows: list[list[str]], markdown: bool) -> None:
-    """Columns of numbers are right-aligned."""
-    is_number = [name in _NUMBERS for name in head]
+def print_table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], *, n_first: int, n_number: int,
+    markdown: bool = False,
+) -> None:  # fmt: skip
+    """A table; after `n_first` columns of text come `n_number` of numbers, set to the right."""
+    is_number = [n_first <= i < n_first + n_number for i in range(len(head))]
     if markdown:
         rule = ["---:" if number else "---" for number in is_number]
         for row in (head, rule, *rows):

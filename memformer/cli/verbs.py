@@ -112,7 +112,8 @@ def show_data(
     rows = list_manuscripts(read_texts(path), by_series=by_series)
     cells = [[r.id, r.author, r.title, f"{r.words:,}", str(r.chapters), r.split] for r in rows]
     total = f"{len(rows)} rows, {sum(row.words for row in rows):,} words"
-    print_table(("id", "author", "title", "words", "chapters", "split"), cells, markdown)
+    print_table(("id", "author", "title", "words", "chapters", "split"), cells,
+                n_first=3, n_number=2, markdown=markdown)  # fmt: skip
     if not markdown:
         typer.echo(total)
 

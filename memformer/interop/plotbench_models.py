@@ -97,7 +97,8 @@ def token_ends(told: str) -> Ends:
     if path.suffix == ".gguf" and path.is_file():
         found: Any = open_gguf(path).tokenizer
     elif path.name == "tokenizer.json" and path.is_file():
-        found = PreTrainedTokenizerFast(tokenizer_file=str(path))  # type: ignore[no-untyped-call]
+        fast: Any = PreTrainedTokenizerFast  # its constructor has no types
+        found = fast(tokenizer_file=str(path))
     elif path.is_dir():
         found = AutoTokenizer.from_pretrained(path, local_files_only=True)
     else:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from memformer.evaluation.markdown import markdown_table
 from memformer.evaluation.page_parts import figure, table, whole_page
 from memformer.evaluation.plots import Plot
 from memformer.evaluation.tables import Table
@@ -64,7 +65,7 @@ def markdown_page(page: Page, plots: str = "plots") -> str:
     ]
     if page.examples:
         parts += ["## Worked examples", *map(_example_in_markdown, page.examples)]
-    parts += ["## The numbers", *map(_table_in_markdown, page.tables)]
+    parts += ["## The numbers", *map(markdown_table, page.tables)]
     parts += ["## What this does not say", "\n".join(f"- {line}" for line in page.limits)]
     return "\n\n".join(parts) + "\n"
 
@@ -117,14 +118,3 @@ def _example_in_markdown(example: Example) -> str:
 
 def _excerpt_in_markdown(each: Excerpt) -> str:
     return f"- … {each.before} **{each.marked}** {each.after} … ({each.note})"
-
-
-def _table_in_markdown(told: Table) -> str:
-    lines = [
-        f"| {' | '.join(told.head)} |",
-        "|" + "---|" * told.n_text + "---:|" * (len(told.head) - told.n_text),
-    ]
-    for row in told.rows:
-        cells = (f"{each.main} {each.small}".strip().replace("|", "\\|") for each in row)
-        lines.append(f"| {' | '.join(cells)} |")
-    return f"**{told.title}**\n\n" + "\n".join(lines) + f"\n\n{told.caption}"

@@ -16,7 +16,7 @@ from memformer.ablation.rows import Row
 
 def row(variant, seed, **metrics):
     return Row(
-        variant=variant, seed=seed, config={}, config_sha256="", metrics=metrics, curve=(),
+        variant=variant, seed=seed, config={}, metrics=metrics, curve=(),
         n_token=0, n_parameter=0, wall_s=0.0, machine={},
     )  # fmt: skip
 

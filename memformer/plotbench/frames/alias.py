@@ -45,4 +45,3 @@ LINKS = (
     "They named the goat after {alias}, which was to say after {p}, who was [flattered|not amused].",
     "{p} came to the door in a nightcap. So this, thought {f}, was {alias}.",
 )  # fmt: skip
-LICENCE = "{x}, whom they called {alias}, was there."
