@@ -110,7 +110,7 @@ def best_svd(python: str, train: Ratings) -> dict[str, Any]:
 
 
 def interval(square: dict[str, Floats], count: Floats, a: str, b: str | None) -> dict[str, float]:
-    """RMSE of a, or of a minus that of b, with an interval over raters. Squares are sums by rater."""
+    """RMSE of a, or of a minus that of b; `square` and `count` are sums by rater."""
     rng = np.random.default_rng(DRAW_SEED)
     drawn = rng.multinomial(len(count), np.full(len(count), 1 / len(count)), size=N_DRAW)
     weight = np.concatenate((np.ones((1, len(count))), drawn))
@@ -129,6 +129,7 @@ def main() -> None:
     parser.add_argument("--peer", required=True, help="Python that has scikit-surprise")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    machine = describe()  # the commit that runs, whatever happens meanwhile
     table = movielens_100k()
     cells = Ratings(
         torch.from_numpy(table.rater), torch.from_numpy(table.item), torch.from_numpy(table.value),
@@ -160,8 +161,10 @@ def main() -> None:
         for name, value in predicted.items()
     }
     count = np.bincount(table.rater).astype(float)
-    pairs = [("bias", "BaselineOnly"), ("bias-scale", "BaselineOnly"), ("bias-scale", "bias"),
-             ("low-rank", "SVD"), ("low-rank", "SVD-tuned"), ("low-rank", "bias-scale")]  # fmt: skip
+    pairs = [
+        ("bias", "BaselineOnly"), ("bias-scale", "BaselineOnly"), ("bias-scale", "bias"),
+        ("low-rank", "SVD"), ("low-rank", "SVD-tuned"), ("low-rank", "bias-scale"),
+    ]  # fmt: skip
     result = {
         "rmse": {name: interval(square, count, name, None) for name in square},
         "difference": {f"{a} - {b}": interval(square, count, a, b) for a, b in pairs},
@@ -169,7 +172,7 @@ def main() -> None:
         "chosen": chosen,
         "inner": log,
         "seeds": {"folds": FOLD_SEED, "inner": INNER_SEED, "fit": FIT_SEED, "draws": DRAW_SEED},
-        "machine": describe() | {"peer": versions},
+        "machine": machine | {"peer": versions},
     }
     args.out.write_text(json.dumps(result, indent=1) + "\n")
     for name, value in result["rmse"].items():

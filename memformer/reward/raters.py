@@ -71,6 +71,16 @@ class RaterModel(nn.Module):
         self.hidden = nn.Parameter(
             torch.zeros(config.hidden, d + 1) if has_hidden and d else torch.zeros(0, 0)
         )
+        self.offset: Tensor
+        self.precision: Tensor
+        self.cuts: Tensor
+        self.noise: Tensor
+        self.population: Tensor
+        self.centre: Tensor
+        self.spread: Tensor
+        self.deviation: Tensor
+        self.feature_mean: Tensor
+        self.feature_scale: Tensor
         for name, value in {
             "offset": torch.zeros(1 + k),
             "precision": torch.eye(k),
