@@ -21,6 +21,8 @@ HOME = {
     "lightning": "training",
     "transformers": "interop",
     "lm_eval": "interop",
+    "krippendorff": "rating",
+    "pyarrow": "data",
     "typer": "cli",
 }
 # the memory's interface and its files, never a way of searching
