@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from memformer.data.feedback_cells import RatedCells
 from memformer.data.feedback_files import EXTRA
-from memformer.rating.variance import VarianceSplit, variance_split
+from memformer.rating.variance import VarianceSplit, tally, variance_split
 
 Floats = NDArray[np.float64]
 Level = Literal["nominal", "ordinal", "interval"]
@@ -63,10 +63,14 @@ class Agreement(NamedTuple):
         ]
         if self.split is not None:
             s = self.split
-            noise = "" if s.noise is None else f", noise {s.noise:.4g}"
-            rest = "interaction and noise" if s.noise is None else "interaction"
-            found.append(f"variance: rater {s.rater:.4g}, item {s.item:.4g}, {rest} "
-                         f"{s.interaction:.4g}{noise}")  # fmt: skip
+            parts = {"item": s.item, "rater": s.rater, "interaction": s.interaction,
+                     "noise": s.noise}  # fmt: skip
+            told = [f"{name} {x:.4g}" for name, x in parts.items() if x is not None]
+            if s.rater is None:
+                told.append(f"raters and all else {s.within:.4g}")
+            elif s.noise is None:
+                told[-1] += " (with noise: nobody rated anything twice)"
+            found.append(f"variance: {', '.join(told)}")
         for k, spread in self.icc.items():
             found.append(f"mean of {k} raters: ICC(2,{k}) {_shown(spread)}; "
                          f"strictness known {_shown(self.consistency[k])}")  # fmt: skip
@@ -106,6 +110,8 @@ def agreement(
     notes: list[str] = []
     first = _first_wave(cells)
     counts, domain = value_counts(first)
+    coded = code(first)
+    ratings = tally(cells)
     try:
         alpha = krippendorff_alpha(counts, domain, level, first.criterion)
     except ValueError as error:
@@ -113,14 +119,14 @@ def agreement(
         notes.append(str(error))
     split = None
     try:
-        split = variance_split(cells)
+        split = variance_split(ratings)
     except ValueError as error:
         notes.append(str(error))
 
     def statistics(u: Floats, w: Floats) -> list[float]:
-        found = [weighted_alpha(first, level, u, w) if not math.isnan(alpha) else math.nan]
+        found = [weighted_alpha(coded, level, u, w) if not math.isnan(alpha) else math.nan]
         try:
-            again = variance_split(cells, u, w) if split is not None else None
+            again = variance_split(ratings, u, w) if split is not None else None
         except ValueError:
             again = None
         for k in ks:
@@ -137,7 +143,7 @@ def agreement(
         assert split is not None
         icc[k] = spread[1 + 2 * i]._replace(value=split.icc(k))
         consistency[k] = spread[2 + 2 * i]._replace(value=split.consistency(k))
-    if split is not None and min(split.item, split.rater, split.interaction) < 0:
+    if split is not None and any(x is not None and x < 0 for x in split):
         notes.append("a variance below 0 is an estimate of none: reliabilities count it as 0")
     n_item = counts.sum(1)
     return Agreement(
@@ -159,10 +165,9 @@ def agreement(
 def value_counts(cells: RatedCells) -> tuple[NDArray[np.int64], Floats]:
     """How often each item got each value, (I, V), and the values in order, (V,): all that alpha
     needs, and no matrix of raters."""
-    domain, code = np.unique(cells.value, return_inverse=True)
-    counts = np.zeros((len(cells.items), len(domain)), dtype=np.int64)
-    np.add.at(counts, (cells.item, code.reshape(-1)), 1)
-    return counts, domain
+    coded = code(cells)
+    shape = coded.n_item, len(coded.domain)
+    return np.bincount(coded.at, minlength=math.prod(shape)).reshape(shape), coded.domain
 
 
 def krippendorff_alpha(
@@ -201,11 +206,29 @@ def krippendorff_alpha(
     return float(found)
 
 
-def weighted_alpha(cells: RatedCells, level: Level, u: Floats, w: Floats) -> float:
+class Coded(NamedTuple):
+    """Ratings ready for alpha, again and again with other weights."""
+
+    at: NDArray[np.int64]
+    """(n,) place in a flat (I, V)."""
+    rater: NDArray[np.int64]
+    domain: Floats
+    """(V,)"""
+    n_item: int
+
+
+def code(cells: RatedCells) -> Coded:
+    """Number the values; each rater must have rated an item once."""
+    domain, number = np.unique(cells.value, return_inverse=True)
+    at = cells.item * len(domain) + number.reshape(-1)
+    return Coded(at, cells.rater, domain, len(cells.items))
+
+
+def weighted_alpha(coded: Coded, level: Level, u: Floats, w: Floats) -> float:
     """Alpha of resampled items and raters; with weights of 1 what `krippendorff_alpha` gives.
 
     Args:
-        cells: each rater rates an item once.
+        coded: the ratings.
         level: what differences mean.
         u: (I,) how often each item was drawn.
         w: (R,) how often each rater was drawn; pairs of a rater with himself do not count.
@@ -213,12 +236,10 @@ def weighted_alpha(cells: RatedCells, level: Level, u: Floats, w: Floats) -> flo
     Returns:
         alpha, NaN where there are no pairs or no differences.
     """
-    domain, code = np.unique(cells.value, return_inverse=True)
-    V, I = len(domain), len(cells.items)
-    at = cells.item * V + code.reshape(-1)
-    weight = w[cells.rater]
-    counts = np.bincount(at, weight, I * V).reshape(I, V)
-    selves = np.bincount(at, weight**2, I * V).reshape(I, V)
+    V, I = len(coded.domain), coded.n_item
+    weight = w[coded.rater]
+    counts = np.bincount(coded.at, weight, I * V).reshape(I, V)
+    selves = np.bincount(coded.at, weight**2, I * V).reshape(I, V)
     m = counts.sum(1)
     pairs = m**2 - selves.sum(1)  # ordered pairs of two raters
     scale = u * np.divide(m, pairs, out=np.zeros(I), where=pairs > 0.5)
@@ -228,7 +249,7 @@ def weighted_alpha(cells: RatedCells, level: Level, u: Floats, w: Floats) -> flo
     if total < 1.5:
         return math.nan
     expected = (np.outer(n, n) - np.diag(n)) / (total - 1)
-    distance = _distances(domain, n, level)
+    distance = _distances(coded.domain, n, level)
     chance = float((expected * distance).sum())
     return 1 - float((observed * distance).sum()) / chance if chance > 1e-12 else math.nan
 

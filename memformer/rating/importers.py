@@ -73,7 +73,8 @@ class ImportReport:
 
     def _outcome(self) -> str:
         if self.errors:
-            return f"nothing written: {len(self.errors)} rows cannot be used"
+            n_line = len({error.line for error in self.errors})
+            return f"nothing written: {n_line} rows cannot be used"
         if self.is_written:
             return f"written: entry {self.entry}"
         if self.entry is not None:

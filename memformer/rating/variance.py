@@ -2,10 +2,12 @@
 
     y_rij = mu + a_r + b_i + (ab)_ri + e_rij,   variances of a, b, ab and e
 
-The ratings need not be balanced: Henderson's first method (Henderson 1953, Biometrics 9:226) sets
-sums of squares equal to what they are expected to be. Balanced, that is the analysis of variance.
+Half the squared difference of two ratings is, on average, a sum of these variances: of which ones
+depends on what the two ratings share. With everything rated by everybody this is the analysis of
+variance; it does not need that. Resampled, no rater and no item is ever paired with himself,
+which would pass a copy of his noise for agreement.
 
-n cells, R raters, I items
+n ratings, R raters, I items
 """
 
 import math
@@ -22,105 +24,143 @@ Floats = NDArray[np.float64]
 class VarianceSplit(NamedTuple):
     """Variances of single ratings. Estimates can be negative; reliabilities count those as 0."""
 
-    rater: float
-    """Of raters' means: how strict they are."""
     item: float
     """Of items' means: what there is to find."""
-    interaction: float
+    within: float
+    """Of ratings of one item: raters, interaction and noise together."""
+    rater: float | None
+    """Of raters' means: how strict they are. None: nobody rated two items."""
+    interaction: float | None
     """Of rater with item: taste. Without repeats it contains the noise."""
     noise: float | None
-    """Of a rater about the same item again; None: nobody rated anything twice."""
-
-    @property
-    def residual(self) -> float:
-        """Interaction and noise together."""
-        return self.interaction + (self.noise or 0.0)
+    """Of a rater about the same item again. None: nobody rated anything twice."""
 
     def icc(self, k: int) -> float:
         """ICC(2,k) of Shrout and Fleiss 1979: reliability of the mean of k raters, each item rated
-        by others of the same population. NaN where no variance is above 0."""
-        return self._share(k, self.rater)
+        by others of the same population. NaN where nothing varies."""
+        return _share(self.item, self.within, k)
 
     def consistency(self, k: int) -> float:
-        """ICC(3,k): the same, if the raters' strictness is known or the same k rate all items."""
-        return self._share(k, 0.0)
+        """ICC(3,k): the same, if the raters' strictness is known or the same k rate all items.
+        NaN where that is not known."""
+        if self.rater is None:
+            return math.nan
+        return _share(self.item, self.within - max(self.rater, 0.0), k)
 
-    def _share(self, k: int, rater: float) -> float:
-        item = max(self.item, 0.0)
-        other = (max(rater, 0.0) + max(self.interaction, 0.0) + max(self.noise or 0.0, 0.0)) / k
-        return item / (item + other) if item + other > 0 else math.nan
+
+class Tally(NamedTuple):
+    """Ratings ready to be split, again and again with other weights."""
+
+    criterion: str
+    rater: NDArray[np.int64]
+    item: NDArray[np.int64]
+    cell: NDArray[np.int64]
+    """(n,) number of the pair of rater and item."""
+    value: Floats
+    """(n,) centred: what is far from 0 would be lost in rounding."""
+    n_rater: int
+    n_item: int
+    n_cell: int
+
+
+def tally(cells: RatedCells) -> Tally:
+    """Number the pairs of rater and item."""
+    I = len(cells.items)
+    found, cell = np.unique(cells.rater * I + cells.item, return_inverse=True)
+    value = cells.value - cells.value.mean()
+    return Tally(cells.criterion, cells.rater, cells.item, cell.reshape(-1), value,
+                 len(cells.raters), I, len(found))  # fmt: skip
 
 
 def variance_split(
-    cells: RatedCells, item_weight: Floats | None = None, rater_weight: Floats | None = None
+    ratings: Tally, item_weight: Floats | None = None, rater_weight: Floats | None = None
 ) -> VarianceSplit:
     """Variance components of ratings where not everybody rates everything.
 
+    Each item's raters, and each rater's items, are pooled as a variance is: by degrees of freedom.
+
     Args:
-        cells: of one criterion; repeats are the waves of one rater and item.
-        item_weight: (I,) how often each item is there; None: once. For resampling.
+        ratings: of one criterion; a pair of rater and item may stand there several times.
+        item_weight: (I,) how often each item was drawn; None: once.
         rater_weight: (R,) likewise.
 
     Raises:
-        ValueError: raters, items and the rest cannot be told apart: one rater, one item, raters
-            who each rated one item, or items with one rater each.
+        ValueError: no item has two raters, or there is one item: nothing can be told.
     """
-    u = np.ones(len(cells.items)) if item_weight is None else item_weight
-    w = np.ones(len(cells.raters)) if rater_weight is None else rater_weight
-    there = (u[cells.item] > 0) & (w[cells.rater] > 0)
-    value = cells.value[there]
-    value = value - value.mean() if len(value) else value
-    pair, where = np.unique(
-        np.stack([cells.rater[there], cells.item[there]]), axis=1, return_inverse=True
+    t = ratings
+    u = np.ones(t.n_item) if item_weight is None else item_weight
+    w = np.ones(t.n_rater) if rater_weight is None else rater_weight
+    ui, wr = u[t.item], w[t.rater]
+    both = ui * wr
+    same_item = _pairs(t, t.item, t.n_item, wr) - _by(t, wr, t.item, t.n_item)
+    same_rater = _pairs(t, t.rater, t.n_rater, ui) - _by(t, ui, t.rater, t.n_rater)
+    nothing = np.zeros(len(t.value), dtype=np.int64)
+    neither = (
+        _pairs(t, nothing, 1, both)[:, 0]
+        - _pairs(t, t.item, t.n_item, both).sum(1)
+        - _pairs(t, t.rater, t.n_rater, both).sum(1)
+        + _pairs(t, t.cell, t.n_cell, both).sum(1)
     )
-    n = np.bincount(where.reshape(-1), minlength=pair.shape[1]).astype(np.float64)
-    total = np.asarray(np.bincount(where.reshape(-1), value, pair.shape[1]), dtype=np.float64)
-    squares = np.asarray(np.bincount(where.reshape(-1), value**2, pair.shape[1]), dtype=np.float64)
-    system, sums = _equations(pair, n, total, squares, u, w)
-    if (n == 1).all():  # interaction and noise are one: neither its sum nor its variance is new
-        system, sums = system[np.ix_([0, 1, 2, 4], [0, 1, 2, 4])], sums[[0, 1, 2, 4]]
-    scale = np.abs(system).max(axis=0, initial=1e-300)
-    if not len(n) or np.linalg.matrix_rank(system / scale, tol=1e-9) < len(system):
+    within = _pooled(same_item, np.bincount(t.item, wr, t.n_item), u)
+    apart = _ratio(neither[0], neither[1])
+    if math.isnan(within) or math.isnan(apart):
         raise ValueError(
-            f"variances of {cells.criterion!r} cannot be told apart: it needs several raters who "
-            f"each rated several of the same items, got {len(set(pair[0]))} raters, "
-            f"{len(set(pair[1]))} items and {int(n.sum())} ratings"
+            f"variances of {t.criterion!r} cannot be told apart: it needs an item with two raters, "
+            f"and another item and rater, got {t.n_rater} raters, {t.n_item} items and "
+            f"{len(t.value)} ratings"
         )
-    found = [float(x) for x in np.linalg.solve(system / scale, sums) / scale]
-    if len(found) == 4:
-        _, rater, item, rest = found
-        return VarianceSplit(rater, item, rest, None)
-    _, rater, item, interaction, noise = found
-    return VarianceSplit(rater, item, interaction, noise)
+    between = _pooled(same_rater, np.bincount(t.rater, ui, t.n_rater), w)
+    if math.isnan(between):
+        return VarianceSplit(apart - within, within, None, None, None)
+    noise = _noise(t, both)
+    rest = within + between - apart
+    return VarianceSplit(
+        item=apart - within,
+        within=within,
+        rater=apart - between,
+        interaction=rest - (noise or 0.0),
+        noise=noise,
+    )
 
 
-def _equations(
-    pair: NDArray[np.int64], n: Floats, total: Floats, squares: Floats, u: Floats, w: Floats
-) -> tuple[Floats, Floats]:
-    """Expected sums of squares as combinations of mu², the variances of raters, items, interaction
-    and noise, (5, 5), and the sums themselves, (5,)."""
-    rater, item = pair
-    R, I = len(w), len(u)
-    ui, wr = u[item], w[rater]
-    N = float((ui * wr * n).sum())
-    n_r, n_i = np.bincount(rater, ui * n, R), np.bincount(item, wr * n, I)
-    per_r, per_i = np.maximum(n_r, 1e-300), np.maximum(n_i, 1e-300)
-    A = float((wr * ui * n**2 / per_r[rater]).sum())  # items within raters
-    B = float((ui * wr * n**2 / per_i[item]).sum())  # raters within items
-    system = np.array([
-        [N, N, N, N, N],
-        [N, N, A, A, w[n_r > 0].sum()],
-        [N, B, N, B, u[n_i > 0].sum()],
-        [N, N, N, N, (ui * wr).sum()],
-        [N, (w * n_r**2).sum() / N if N else 0.0, (u * n_i**2).sum() / N if N else 0.0,
-         (ui * wr * n**2).sum() / N if N else 0.0, 1.0],
-    ])  # fmt: skip
-    sum_r, sum_i = np.bincount(rater, ui * total, R), np.bincount(item, wr * total, I)
-    sums = np.array([
-        (ui * wr * squares).sum(),
-        (w * sum_r**2 / per_r).sum(),
-        (u * sum_i**2 / per_i).sum(),
-        (ui * wr * total**2 / n).sum(),
-        (ui * wr * total).sum() ** 2 / N if N else 0.0,
-    ])  # fmt: skip
-    return system, sums
+def _pairs(t: Tally, group: NDArray[np.int64], n: int, weight: Floats) -> Floats:
+    """Sums over ordered pairs within each of n groups: half squared differences, and weights, both
+    by the product of the two weights, (2, n). A rating paired with itself adds to the weights."""
+    s0 = np.bincount(group, weight, n)
+    s1 = np.bincount(group, weight * t.value, n)
+    s2 = np.bincount(group, weight * t.value**2, n)
+    return np.stack([s0 * s2 - s1**2, s0**2])
+
+
+def _by(t: Tally, weight: Floats, group: NDArray[np.int64], n: int) -> Floats:
+    """Sums over pairs of the same rater and item, gathered by group, (2, n)."""
+    of = np.zeros(t.n_cell, dtype=np.int64)
+    of[t.cell] = group
+    each = _pairs(t, t.cell, t.n_cell, weight)
+    return np.stack([np.bincount(of, each[0], n), np.bincount(of, each[1], n)])
+
+
+def _pooled(sums: Floats, size: Floats, drawn: Floats) -> float:
+    """Variance within groups, each by its degrees of freedom and by how often it was drawn."""
+    by = np.divide(drawn, size, out=np.zeros_like(size), where=sums[1] > 0.5)
+    return _ratio(float((by * sums[0]).sum()), float((by * sums[1]).sum()))
+
+
+def _noise(t: Tally, both: Floats) -> float | None:
+    """Variance of ratings by the same rater of the same item; None if there are none."""
+    n = np.bincount(t.cell, minlength=t.n_cell).astype(np.float64)
+    s1 = np.bincount(t.cell, t.value, t.n_cell)
+    squares = np.bincount(t.cell, t.value**2, t.n_cell) - s1**2 / n
+    weight = np.zeros(t.n_cell)
+    weight[t.cell] = both
+    found = _ratio(float((weight * squares).sum()), float((weight * (n - 1)).sum()))
+    return None if math.isnan(found) else found
+
+
+def _ratio(top: float, bottom: float) -> float:
+    return float(top / bottom) if bottom > 1e-9 else math.nan
+
+
+def _share(item: float, other: float, k: int) -> float:
+    item, other = max(item, 0.0), max(other, 0.0) / k
+    return item / (item + other) if item + other > 0 else math.nan
