@@ -60,7 +60,7 @@ def from_record(kind: type[T], values: object) -> T:
     """
     if not isinstance(values, dict):
         raise ValueError(f"must be a JSON object, got {type(values).__name__}")
-    hints, needed = _fields(kind)
+    hints, needed = _fields(kind)  # type: ignore[arg-type]  # a type is hashable
     for name in values:
         if name not in hints:
             raise ValueError(f"has no field {name!r}; known are {', '.join(hints)}")
