@@ -22,6 +22,8 @@ HOME = {
     "transformers": "interop",
     "lm_eval": "interop",
     "typer": "cli",
+    "ray": "ablation",
+    "submitit": "ablation",
 }
 # the memory's interface and its files, never a way of searching
 SEEN_BY_MODEL = {

@@ -86,6 +86,11 @@ def _numbers(metric: Metric, made: Any) -> dict[str, float]:
     return numbers
 
 
+def signal_name(code: int) -> str:
+    """Of the signal in a process's return code, minus its number: `SIGKILL`."""
+    return signal.Signals(-code).name
+
+
 def die_with_parent() -> None:
     """Let the kernel end this process when the one that started it ends (Linux; else nothing)."""
     try:

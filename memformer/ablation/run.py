@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from memformer.ablation.experiment import Experiment
-from memformer.ablation.local import Ended, run_local
+from memformer.ablation.jobs import Ended
+from memformer.ablation.local import run_local
 from memformer.ablation.rows import Cell, Row, cells_of, finished, write_rows
 from memformer.ablation.sizes import n_parameter, n_token
 from memformer.evaluation.store import write_whole
@@ -74,7 +75,7 @@ def ablate(
     Args:
         experiment: from `load_experiment`.
         out: folder, made if missing.
-        execute: runs cells elsewhere; processes of this machine by default.
+        execute: runs cells elsewhere (`run_ray`, `run_slurm`); by default processes here do.
         n_jobs: processes of this machine at a time.
         n_thread: threads of each.
         hours: after which no cell of this machine begins any more.

@@ -89,3 +89,8 @@ def test_a_failed_cell_is_named_and_the_exit_code_says_so(tmp_path):
     assert "failed: bad, seed 0: RuntimeError: the thirteenth slope breaks" in done.output
     assert Path(tmp_path / "out" / "report.html").is_file()
     assert load_experiment(path).seeds == (0,)
+
+
+def test_hours_are_not_for_slurm(tmp_path):
+    done = run("ablate", write(tmp_path), "--executor", "slurm", "--hours", "1")
+    assert done.exit_code == 2 and "SLURM job has" in done.output

@@ -12,7 +12,7 @@ import pytest
 
 from memformer.ablation.cell import run_cell
 from memformer.ablation.experiment import load_experiment
-from memformer.ablation.local import Ended
+from memformer.ablation.jobs import Ended
 from memformer.ablation.rows import Cell, cells_of, finished, read_rows
 from memformer.ablation.run import ablate, plan
 from tests.ablation.toys import write
