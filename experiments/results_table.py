@@ -1,4 +1,4 @@
-"""Write README.md's results tables from the committed results: `python experiments/results_table.py`.
+"""Write the results tables of README.md from committed files: `python experiments/results_table.py`.
 
 Only what stands between the two markers is replaced.
 """
