@@ -1,4 +1,4 @@
-"""Write the results tables of README.md from committed files: `python experiments/results_table.py`.
+"""Write README.md's results tables from committed files: `python experiments/results_table.py`.
 
 Only what stands between the two markers is replaced.
 """
