@@ -26,6 +26,8 @@ class Ended(NamedTuple):
     cell: Cell
     error: str
     """What went wrong, in one line; empty if there is a row."""
+    is_busy: bool = False
+    """Another process works at it."""
 
 
 Begin = Callable[[Sequence[Cell]], Sequence[Job]]
@@ -75,7 +77,7 @@ def run_jobs(
             for cell, job in list(running.items()):
                 if (how := job.poll()) is not None:
                     del running[cell]
-                    yield Ended(cell, _error(how, cell.folder(out)))
+                    yield Ended(cell, _error(how, cell.folder(out)), how == ALREADY)
             if running:
                 time.sleep(wait_s)
     finally:
@@ -92,7 +94,7 @@ def _error(how: int | str, folder: Path) -> str:
             return ""
         return f"it ended well, but {folder} shows no row: all machines must share that folder"
     if how == ALREADY:
-        return f"another process works at {folder}: wait for it, or end it"
+        return f"another process works at {folder}"
     error = folder / "error.txt"
     if how < 0:
         hint = " (out of memory?)" if signal_name(how) == "SIGKILL" else ""

@@ -74,7 +74,8 @@ def ablate_file(
         paths = write_report(experiment, list(finished(experiment, folder).values()), folder)
         typer.echo(f"report: {paths.html} and {paths.markdown.name}")
         return
-    trials = try_variants(experiment, n_thread=threads) if experiment.trains else {}
+    fresh = [p.variant for p in planned if p.n_cell == len(experiment.seeds)]
+    trials = try_variants(experiment, fresh, n_thread=threads) if experiment.trains else {}
     typer.echo(experiment.question)
     cells = []
     for each in planned:
@@ -96,6 +97,9 @@ def ablate_file(
         raise typer.Exit(130) from None
     for failed in outcome.failed:
         typer.secho(f"failed: {failed.cell}: {failed.error}", err=True, fg="red")
+    if outcome.busy:
+        cells_ = "; ".join(str(each.cell) for each in outcome.busy)
+        typer.echo(f"left to the other process that works at them: {cells_}")
     if outcome.left:
         typer.echo(f"{len(outcome.left)} cells not begun for lack of time: run it again")
     if outcome.rows:
@@ -143,6 +147,8 @@ def compare_two(
     for field, one, other in found.differences:
         typer.echo(f"{field}: {one!r} -> {other!r}")
     cells = [[book, f"{x:.4f}", f"{y:.4f}", f"{y - x:+.4f}"] for book, x, y in found.books]
-    print_table(("book", str(a), str(b), "B − A"), cells, n_first=1, n_number=3)
+    typer.echo(f"A: {a}\nB: {b}")
+    print_table(("book", "A", "B", "B − A"), cells, n_first=1, n_number=3)
     d = found.difference
     typer.echo(f"B − A over {len(found.books)} books: {d.value:+.4f} [{d.low:+.4f}, {d.high:+.4f}]")
+    typer.echo("The interval is over books. Two seeds of one config differ as much: see `ablate`.")

@@ -94,3 +94,10 @@ def test_a_failed_cell_is_named_and_the_exit_code_says_so(tmp_path):
 def test_hours_are_not_for_slurm(tmp_path):
     done = run("ablate", write(tmp_path), "--executor", "slurm", "--hours", "1")
     assert done.exit_code == 2 and "SLURM job has" in done.output
+
+
+def test_texts_that_are_missing_show_before_anything_runs(tmp_path, trained):
+    path = tmp_path / "typo.py"
+    path.write_text(TRAINED.format(texts=tmp_path / "typo", held=tmp_path / "held"))
+    done = run("ablate", path, "--dry-run")
+    assert done.exit_code != 0 and "no texts" in done.output and "VARIANTS 'base'" in done.output

@@ -10,6 +10,16 @@ from memformer.ablation.experiment import load_experiment
 from tests.ablation.toys import HEAD, write
 
 
+def test_what_is_wrong_in_a_file_is_said_in_one_line(tmp_path):
+    path = tmp_path / "bad.py"
+    path.write_text("BASE = (\n")
+    with pytest.raises(ValueError, match=r"bad.py is no Python: line 1: '\(' was never closed"):
+        load_experiment(path)
+    path.write_text("x = 1\nBASE = Nothing()\n")
+    with pytest.raises(ValueError, match=r"bad.py line 2: NameError: name 'Nothing' is not"):
+        load_experiment(path)
+
+
 def test_a_file_is_read_with_the_base_first(tmp_path):
     path = write(tmp_path, 'VARIANTS = {"steep": {"slope": 2.0}, "plain": {}}\n')
     e = load_experiment(path)
