@@ -87,12 +87,14 @@ def test_settings_are_for_training_runs_and_no_file_is_an_error(tmp_path):
 
 def test_the_example_of_the_docs_is_an_experiment(tmp_path):
     page = (Path(__file__).parents[2] / "docs" / "ablations.md").read_text()
-    first, second = re.findall(r"```python\n(.*?)```", page, re.S)
+    first, own, second = re.findall(r"```python\n(.*?)```", page, re.S)
     path = tmp_path / "memory.py"
     path.write_text(first)
     e = load_experiment(path, ["novels.n_token=16384"])
     assert e.trains and [v.name for v in e.variants] == ["memory", "none", "gate"]
     assert e.config_of("none", 1).model.memory_layers == ()
+    path.write_text(first + own)
+    assert load_experiment(path).base.config.validation == ("my/held-out",)
     assert len([line for line in first.splitlines() if line]) <= 16
     path.write_text(f"{first}\n{second}")
     assert [m.name for m in load_experiment(path).metrics] == ["spread over books"]
