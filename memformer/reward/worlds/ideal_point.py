@@ -138,9 +138,9 @@ def _readers(config: IdealPointConfig, generator: torch.Generator) -> Readers:
     common = _normal(generator, D)
     ideal = offset[cluster] + config.rater_spread * _normal(generator, R, D)
     ideal = ideal - ideal.mean(0) + config.ideal_norm * common / common.norm()
-    rotation = torch.linalg.qr(_normal(generator, K, D, D))[0]
-    scale = (0.4 * _normal(generator, K, D)).exp()
-    shape = torch.einsum("kde,ke,kfe->kdf", rotation, scale, rotation)[cluster]  # (R, D, D)
+    rotation = torch.linalg.qr(_normal(generator, D, D))[0]
+    scale = (config.weight_spread * _normal(generator, D) + 0.3 * _normal(generator, K, D)).exp()
+    shape = torch.einsum("de,ke,fe->kdf", rotation, scale, rotation)[cluster]  # (R, D, D)
     own = (0.15 * _normal(generator, R, D)).exp()
     weight = own[:, :, None] * shape * own[:, None, :]
     weight = weight * D / weight.diagonal(dim1=1, dim2=2).sum(-1)[:, None, None]

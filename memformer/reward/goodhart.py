@@ -1,0 +1,141 @@
+"""The goodhart lab: when does optimising a learned judgement stop being good? (`docs/goodhart.md`)
+
+OUT/config.json   the settings, with seeds
+OUT/rows.jsonl    a line a result, written as it comes; a run that is cut short goes on
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from memformer.config import differences, to_json
+from memformer.config.goodhart import GoodhartConfig
+from memformer.evaluation.machine import describe
+from memformer.evaluation.store import read_json, write_json
+from memformer.reward.goodhart_lab import Lab, fit_proxies, make_lab
+from memformer.reward.goodhart_measure import (
+    Row,
+    ablation_rows,
+    delay_row,
+    gold_rows,
+    policy_row,
+    proxy_row,
+)
+
+ROWS, CONFIG = "rows.jsonl", "config.json"
+PROXIES = ("linear", "quadratic", "mean", "uwo", "wco", "random_label")
+_OPTIMISED = ("linear", "quadratic", "uwo")
+_RESAMPLED = ("linear", "quadratic")
+_DONE = "done"
+
+Progress = Callable[[str, int, int], None]
+"""(what is done, how many groups are, of how many)."""
+
+
+def goodhart(
+    config: GoodhartConfig, out: Path, *, progress: Progress = lambda *_: None
+) -> list[Row]:
+    """Run the protocol, or go on with it; every row.
+
+    A group (one seed with one number of ratings) is written when it is whole. Each part of a group
+    draws from its own stream, so that a resumed run gives what an uninterrupted one does.
+
+    Raises:
+        ValueError: `out` was made under other settings; names the field and both values.
+    """
+    _keep_config(config, out)
+    path = out / ROWS
+    rows, done = _read(path)
+    groups = [
+        (config.first_seed + i, n) for i in range(config.n_seed) for n in (0, *config.n_rating)
+    ]
+    lab: Lab | None = None
+    for k, (seed, n_rating) in enumerate(groups, 1):
+        if (seed, n_rating) not in done:
+            if lab is None or lab.seed != seed:
+                lab = make_lab(config, seed)
+            began = time.perf_counter()
+            made = group_rows(lab, n_rating)
+            end = {"seed": seed, "part": _DONE, "n_rating": n_rating,
+                   "wall_s": round(time.perf_counter() - began, 2)}  # fmt: skip
+            _append(path, [*made, end])
+            rows += [*made, end]
+        progress(f"seed {seed}, {n_rating} ratings", k, len(groups))
+    return rows
+
+
+def group_rows(lab: Lab, n_rating: int) -> list[Row]:
+    """All results of one seed with one number of ratings; 0: what needs none of them."""
+    if n_rating == 0:
+        return [*gold_rows(lab), delay_row(lab)]
+    fits = fit_proxies(lab, n_rating)
+    rows = [
+        proxy_row(lab, name, n_rating, fits.proxies[name], fits.draws.get(name, []))
+        for name in PROXIES
+    ]
+    if n_rating in lab.config.policy_n_rating:
+        rows += [policy_row(lab, "rloo", name, n_rating, fits.proxies[name])
+                 for name in _OPTIMISED]  # fmt: skip
+        rows += [policy_row(lab, "direct", name, n_rating, fits.proxies[name])
+                 for name in _RESAMPLED]  # fmt: skip
+    return [*rows, *ablation_rows(lab, n_rating, fits)]
+
+
+def read_rows(out: Path) -> list[Row]:
+    """The rows of whole groups.
+
+    Raises:
+        ValueError: there are none.
+    """
+    rows, _ = _read(out / ROWS)
+    if not rows:
+        raise ValueError(f"{out} holds no finished group of the lab: run it first")
+    return rows
+
+
+def _read(path: Path) -> tuple[list[Row], set[tuple[int, int]]]:
+    """Rows of whole groups; those of a group that was cut short are made again."""
+    if not path.is_file():
+        return [], set()
+    held: list[Row] = []
+    for n, line in enumerate(lines := path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            held.append(json.loads(line))
+        except ValueError as error:
+            if n == len(lines):  # the process ended while writing it
+                break
+            raise ValueError(f"{path} line {n} is no JSON: {error}") from error
+    done = {(row["seed"], row["n_rating"]) for row in held if row["part"] == _DONE}
+    whole = [row for row in held if (row["seed"], row.get("n_rating", 0)) in done]
+    if len(whole) < len(lines):
+        _write(path, whole)
+    return whole, done
+
+
+def _append(path: Path, rows: Iterable[Row]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write("".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _write(path: Path, rows: Iterable[Row]) -> None:
+    part = path.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    _append(part, rows)
+    os.replace(part, path)
+
+
+def _keep_config(config: GoodhartConfig, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / CONFIG
+    ours = json.loads(json.dumps(to_json(config)))
+    if path.is_file():
+        for field, was, now in differences(read_json(path)["config"], ours):
+            raise ValueError(
+                f"{path} was made with {field}={was!r}, now it is {now!r}: take another folder"
+            )
+        return
+    write_json(path, {"config": ours, "machine": describe()})
