@@ -42,7 +42,7 @@ class IdealPointConfig:
     missingness: Literal["random", "taste"] = "random"
     """Which texts a reader rates: any, or rather those that they will like."""
     taste: float = 1.5
-    """Under `taste`, the log odds of rating a text by standard deviation of the reader's utility."""
+    """Under `taste`, log odds of rating a text by standard deviation of the reader's utility."""
     n_calibration: int = 20_000
     """Ordinary texts that features and gold are standardised by."""
 
@@ -172,6 +172,8 @@ class GoodhartConfig:
     """Texts with one review and no rating, from which the reviewer's features are learned."""
     width: int = 16
     """Hidden units of the linear reviewer that proxies read."""
+    stop_patience: int = 2
+    """Looks in a row at which the bound must lie below its maximum before one stops."""
     ridges: tuple[float, ...] = (10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0)
     """Penalties that are tried, each on held-out fifths of the training texts."""
     ensemble: int = 5
@@ -189,6 +191,7 @@ class GoodhartConfig:
     def __post_init__(self) -> None:
         check_at_least(self, 2, "n_seed", "ensemble", "n_report", "stop_texts")
         check_at_least(self, 1, "n_rating_per_item", "stop_ratings_per_text", "width")
+        check_at_least(self, 1, "stop_patience")
         check_at_least(self, 0, "n_bootstrap", "first_seed")
         check_at_least(self, 100, "n_reviewed")
         check_real(self, 0.1, 0.9, "train_raters")

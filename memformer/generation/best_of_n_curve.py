@@ -107,7 +107,7 @@ def kl_upper_bound(n: int) -> float:
 def _sorted(proxy: Tensor, gold: Tensor) -> tuple[Tensor, Tensor]:
     """Proxy ascending, and gold beside it, its mean where the proxy ties."""
     ordered, index = proxy.detach().sort(stable=True)
-    _, group = ordered.unique_consecutive(return_inverse=True)
+    _, group = torch.unique_consecutive(ordered, return_inverse=True)
     beside = gold.detach().double()[index]
     sums = torch.zeros(int(group[-1]) + 1, dtype=torch.float64).index_add(0, group, beside)
     return ordered, (sums / group.bincount())[group]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 MAX_RATINGS = 4_000
 """`settle` holds a matrix of the square of this."""
+_REACH = 5.0  # spreads and tau lie within e^-5 and e^5 of where the search begins
 
 
 class DelayedRatings(NamedTuple):
@@ -146,18 +147,23 @@ def settle(ratings: DelayedRatings, *, with_impression: bool = True) -> Settled:
     cells = _Cells(ratings, with_impression)
     spread = float(y.std())
     start = [math.log(spread / 2)] * 3 + [math.log(spread), float(ratings.delay.mean().log())]
-    free = torch.tensor(start, dtype=torch.float64, requires_grad=True)
+    at = torch.tensor(start, dtype=torch.float64)
+    free = torch.zeros(5, dtype=torch.float64, requires_grad=True)
+
+    def bounded() -> Tensor:
+        return at + _REACH * (free / _REACH).tanh()  # or a long step would leave the reals
+
     optimiser = torch.optim.LBFGS([free], max_iter=60, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimiser.zero_grad()
-        value = -cells.log_likelihood(free) + 1e-3 * (free - torch.tensor(start)).square().sum()
-        value.backward()
+        value = 1e-3 * free.square().sum() - cells.log_likelihood(bounded())
+        value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    optimiser.step(loss)
+    optimiser.step(loss)  # type: ignore[no-untyped-call]
     with torch.no_grad():
-        return cells.predict(free, ratings.n_item)
+        return cells.predict(bounded(), ratings.n_item)
 
 
 class _Cells:
@@ -187,11 +193,9 @@ class _Cells:
         _, _, _, factor, _, left = self._parts(free)
         whitened = torch.linalg.solve_triangular(factor, left[:, None], upper=False)
         n = len(self.y)
-        return (
-            -factor.diagonal().log().sum()
-            - 0.5 * whitened.square().sum()
-            - n / 2 * math.log(2 * math.pi)
-        )
+        size = factor.diagonal().log().sum() + n / 2 * math.log(2 * math.pi)
+        value: Tensor = -size - 0.5 * whitened.square().sum()
+        return value
 
     def predict(self, free: Tensor, n_item: int) -> Settled:
         f, g, fade, factor, means, left = self._parts(free)

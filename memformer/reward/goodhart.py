@@ -30,6 +30,9 @@ _OPTIMISED = ("linear", "quadratic", "uwo")
 _RESAMPLED = ("linear", "quadratic")
 _DONE = "done"
 
+Group = tuple[int, str, int]
+"""(seed, kind, number of ratings; 0 where none are needed)."""
+
 Progress = Callable[[str, int, int], None]
 """(what is done, how many groups are, of how many)."""
 
@@ -39,7 +42,7 @@ def goodhart(
 ) -> list[Row]:
     """Run the protocol, or go on with it; every row.
 
-    A group (one seed with one number of ratings) is written when it is whole. Each part of a group
+    A group of rows is written when it is whole. Each part of a group
     draws from its own stream, so that a resumed run gives what an uninterrupted one does.
 
     Raises:
@@ -48,28 +51,44 @@ def goodhart(
     _keep_config(config, out)
     path = out / ROWS
     rows, done = _read(path)
-    groups = [
-        (config.first_seed + i, n) for i in range(config.n_seed) for n in (0, *config.n_rating)
-    ]
+    groups = every_group(config)
     lab: Lab | None = None
-    for k, (seed, n_rating) in enumerate(groups, 1):
-        if (seed, n_rating) not in done:
+    for k, group in enumerate(groups, 1):
+        seed, kind, n_rating = group
+        if group not in done:
             if lab is None or lab.seed != seed:
                 lab = make_lab(config, seed)
             began = time.perf_counter()
-            made = group_rows(lab, n_rating)
-            end = {"seed": seed, "part": _DONE, "n_rating": n_rating,
-                   "wall_s": round(time.perf_counter() - began, 2)}  # fmt: skip
+            made = [{**row, "group": kind} for row in group_rows(lab, kind, n_rating)]
+            seconds = round(time.perf_counter() - began, 2)
+            end = {"seed": seed, "part": _DONE, "group": kind, "n_of_group": n_rating,
+                   "wall_s": seconds}  # fmt: skip
+            made = [{**row, "n_of_group": n_rating} for row in made]
             _append(path, [*made, end])
             rows += [*made, end]
-        progress(f"seed {seed}, {n_rating} ratings", k, len(groups))
+        progress(f"seed {seed}, {kind}, {n_rating} ratings", k, len(groups))
     return rows
 
 
-def group_rows(lab: Lab, n_rating: int) -> list[Row]:
-    """All results of one seed with one number of ratings; 0: what needs none of them."""
-    if n_rating == 0:
-        return [*gold_rows(lab), delay_row(lab)]
+def every_group(config: GoodhartConfig) -> list[Group]:
+    """What is run, seed by seed: a run that is cut short has whole seeds."""
+    seeds = range(config.first_seed, config.first_seed + config.n_seed)
+    kinds = [("controls", 0), *(("proxies", n) for n in config.n_rating)]
+    return [(seed, kind, n) for seed in seeds for kind, n in kinds]
+
+
+def group_rows(lab: Lab, kind: str, n_rating: int) -> list[Row]:
+    """All results of one group of one seed."""
+    match kind:
+        case "controls":
+            return [*gold_rows(lab), delay_row(lab)]
+        case "proxies":
+            return _proxy_rows(lab, n_rating)
+        case _:
+            raise ValueError(f"kind must be controls or proxies, got {kind!r}")
+
+
+def _proxy_rows(lab: Lab, n_rating: int) -> list[Row]:
     fits = fit_proxies(lab, n_rating)
     rows = [
         proxy_row(lab, name, n_rating, fits.proxies[name], fits.draws.get(name, []))
@@ -95,7 +114,7 @@ def read_rows(out: Path) -> list[Row]:
     return rows
 
 
-def _read(path: Path) -> tuple[list[Row], set[tuple[int, int]]]:
+def _read(path: Path) -> tuple[list[Row], set[Group]]:
     """Rows of whole groups; those of a group that was cut short are made again."""
     if not path.is_file():
         return [], set()
@@ -107,11 +126,15 @@ def _read(path: Path) -> tuple[list[Row], set[tuple[int, int]]]:
             if n == len(lines):  # the process ended while writing it
                 break
             raise ValueError(f"{path} line {n} is no JSON: {error}") from error
-    done = {(row["seed"], row["n_rating"]) for row in held if row["part"] == _DONE}
-    whole = [row for row in held if (row["seed"], row.get("n_rating", 0)) in done]
+    done = {_group(row) for row in held if row["part"] == _DONE}
+    whole = [row for row in held if _group(row) in done]
     if len(whole) < len(lines):
         _write(path, whole)
     return whole, done
+
+
+def _group(row: Row) -> Group:
+    return row["seed"], row["group"], row["n_of_group"]
 
 
 def _append(path: Path, rows: Iterable[Row]) -> None:

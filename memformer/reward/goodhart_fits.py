@@ -45,8 +45,9 @@ def of_resamples(
 
 
 def slope_of(x: ArrayLike) -> Callable[[Floats], Floats]:
-    """A statistic for `of_resamples`: mean over seeds of the least-squares slope of K values on x."""
-    centred = np.asarray(x, dtype=np.float64) - np.mean(x)
+    """A statistic for `of_resamples`: mean over seeds of the slope of K values on x."""
+    held = np.asarray(x, dtype=np.float64)
+    centred = held - held.mean()
     direction = centred / (centred**2).sum()
     return lambda y: np.asarray((y @ direction).mean(1))
 

@@ -15,6 +15,7 @@ from memformer.config.goodhart import GoodhartConfig
 from memformer.reward.goodhart_proxies import (
     Ensemble,
     Form,
+    How,
     Score,
     build_ensemble,
     choose_ridge,
@@ -83,7 +84,7 @@ def make_lab(config: GoodhartConfig, seed: int) -> Lab:
     order = torch.randperm(R, generator=stream(seed, "raters"))
     n_train = round(config.train_raters * R)
     n_stop = (R - n_train) // 2
-    train, stop, report = order.split([n_train, n_stop, R - n_train - n_stop])
+    train, stop, report = order.tensor_split([n_train, n_train + n_stop])
     reported = _texts(world, config.n_report, stream(seed, "reported"))
     rater = report.repeat(config.n_report)
     item = torch.arange(config.n_report).repeat_interleave(len(report))
@@ -137,7 +138,7 @@ def fit_proxies(lab: Lab, n_rating: int) -> Fits:
     ratings, x = first(lab.ratings, n_rating), reader(lab.offered.counts)
     forms: tuple[Form, Form] = ("linear", "quadratic")
     ridge = {form: choose_ridge(ratings, x, form, config.ridges) for form in forms}
-    single = {form: fit_score(ratings, x, form, ridge[form]) for form in forms}
+    single: dict[str, Score] = {form: fit_score(ratings, x, form, ridge[form]) for form in forms}
     g = stream(lab.seed, f"ensemble {n_rating}")
     members = [
         fit_score(
@@ -146,8 +147,8 @@ def fit_proxies(lab: Lab, n_rating: int) -> Fits:
         )
         for _ in range(config.ensemble)
     ]  # fmt: skip
-    seen = x[ratings.item.unique()]
-    how = ("mean", "uwo", "wco")
+    seen = x[torch.unique(ratings.item)]
+    how: tuple[How, ...] = ("mean", "uwo", "wco")
     ensembles = {name: build_ensemble(members, seen, name, config.uwo) for name in how}
     g = stream(lab.seed, f"random label {n_rating}")
     mixed = ratings._replace(value=ratings.value[torch.randperm(n_rating, generator=g)])
@@ -159,11 +160,13 @@ def fit_proxies(lab: Lab, n_rating: int) -> Fits:
         for form in forms:
             score = fit_score(ratings, x, form, ridge[form], weight=weight)
             draws[form].append(reads(reader, score))
-    scores: dict[str, Score | Ensemble] = {**single, **ensembles, "random_label": random_label}
-    return Fits(ridge, {name: reads(reader, score) for name, score in scores.items()}, draws)
+    proxies = {name: reads(reader, score) for name, score in single.items()}
+    proxies |= {name: reads(reader, score) for name, score in ensembles.items()}
+    proxies["random_label"] = reads(reader, random_label)
+    return Fits(ridge, proxies, draws)
 
 
-def reads(reader: Reader, score: Callable[[Tensor], Tensor]) -> Proxy:
+def reads(reader: Reader, score: Score | Ensemble) -> Proxy:
     """A score behind what reads for it."""
 
     def proxy(counts: Tensor) -> Tensor:

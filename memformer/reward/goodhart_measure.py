@@ -58,12 +58,15 @@ def proxy_row(lab: Lab, name: str, n_rating: int, proxy: Proxy, draws: list[Prox
         lab.world, lab.pool.z, score, config.n_best, lab.stop_raters,
         n_text=config.stop_texts, per_text=config.stop_ratings_per_text, generator=g,
     )  # fmt: skip
-    stop = gold_stop(seen.mean.tolist(), seen.error.tolist(), z=config.stop_z)
+    stop = gold_stop(
+        seen.mean.tolist(), seen.error.tolist(), z=config.stop_z, patience=config.stop_patience
+    )
     drawn = [truth(lab, each) for each in draws]
     return {
         "seed": lab.seed, "part": "proxy", "proxy": name, "n_rating": n_rating,
         **truth(lab, proxy)._asdict(), "reliability": reliability(lab.panel),
-        "curve": curve.tolist(), "proxy_curve": best_of_n_curve(score, unit, config.n_best).tolist(),
+        "curve": curve.tolist(),
+        "proxy_curve": best_of_n_curve(score, unit, config.n_best).tolist(),
         "peak_n": config.n_best[peak], "peak": float(curve[peak] - curve[0]),
         "fall": fall, "fall_error": error, "turnover": fall > 2 * error,
         "stop_n": config.n_best[stop.best], "stop_loss": float(curve[peak] - curve[stop.best]),
@@ -102,7 +105,9 @@ def policy_row(lab: Lab, method: Method, name: str, n_rating: int, proxy: Proxy)
         stream(lab.seed, f"stop {label}"),
     ).view(len(points), -1)  # fmt: skip
     seen, error = value.mean(1), value.std(1) / value.shape[1] ** 0.5
-    stop = gold_stop(seen.tolist(), error.tolist(), z=lab.config.stop_z)
+    stop = gold_stop(
+        seen.tolist(), error.tolist(), z=lab.config.stop_z, patience=lab.config.stop_patience
+    )
     gold = [point.gold for point in points]
     peak = gold.index(max(gold))
     fall = gold[peak] - gold[-1]
@@ -228,8 +233,8 @@ def spearman(a: Tensor, b: Tensor) -> float:
 
 
 def _ranks(values: Tensor) -> Tensor:
-    _, group, size = values.unique(return_inverse=True, return_counts=True)
-    return (size.cumsum(0) - (size - 1) / 2)[group]
+    _, group, size = torch.unique(values, return_inverse=True, return_counts=True)
+    return Tensor(size.cumsum(0) - (size - 1) / 2)[group]
 
 
 def reliability(panel: Tensor, *, n_split: int = 50, seed: int = 0) -> float:

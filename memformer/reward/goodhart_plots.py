@@ -136,8 +136,11 @@ def _shortfall(results: Results) -> Plot:
 
 def _training(results: Results) -> Plot:
     numbers = results.config.policy_n_rating
-    panels = {"rloo, linear": ("rloo", "linear"), "rloo, quadratic": ("rloo", "quadratic"),
-              "direct, linear": ("direct", "linear"), "direct, quadratic": ("direct", "quadratic")}  # fmt: skip
+    panels: dict[str, tuple[str, str]] = {
+        f"{method}, {proxy}": (method, proxy)
+        for method in ("rloo", "direct")
+        for proxy in ("linear", "quadratic")
+    }
 
     def draw(axes: Axes, panel: str) -> None:
         method, proxy = panels[panel]
@@ -174,7 +177,11 @@ def _effects(verdicts: Sequence[Verdict], rule: str, name: str, title: str, capt
 
     def draw(axes: Axes, _: str) -> None:
         for y, each in enumerate(reversed(own)):
-            told = {"value": each.value, "low": each.low, "high": each.high}
+            told: dict[str, float | None] = {
+                "value": each.value,
+                "low": each.low,
+                "high": each.high,
+            }
             dot(axes, told, y, "#0b5fa5" if each.passed else "#7b838c", limits)
         axes.axvline(0, color=INK, lw=1)
         axes.set_xlim(*limits)

@@ -65,7 +65,7 @@ def train_policy(
                 loss = rloo_loss(world, policy, score, config, generator)
             case "direct":
                 loss = direct_loss(world, policy, score, config, generator)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         if step % config.every == 0 or step == config.n_step:
             points.append(_point(world, policy, score, config, step, generator))

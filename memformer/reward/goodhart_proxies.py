@@ -12,6 +12,7 @@ from torch import Tensor
 from memformer.reward.ratings import Ratings
 
 Form = Literal["linear", "quadratic"]
+How = Literal["mean", "uwo", "wco"]
 _BIAS_PRIOR = 3.0  # ratings that a rater's leniency of 0 counts for
 _N_BACKFIT = 4
 
@@ -106,7 +107,7 @@ def choose_ridge(
     with_bias: bool = True,
 ) -> float:
     """The penalty with the least squared error on held-out items, five folds."""
-    _, place = ratings.item.unique(return_inverse=True)
+    _, place = torch.unique(ratings.item, return_inverse=True)
     w = torch.ones_like(ratings.value) if weight is None else weight
     error = dict.fromkeys(ridges, 0.0)
     for fold in range(5):
@@ -139,7 +140,7 @@ class Ensemble(NamedTuple):
     """Several proxies and how their scores become one."""
 
     members: tuple[Score, ...]
-    how: Literal["mean", "uwo", "wco"]
+    how: How
     """`mean`; `uwo`: mean - lambda var; `wco`: min (worst case). Coste et al. 2023,
     arXiv:2310.02743, §3.2."""
     centre: Tensor
@@ -163,7 +164,7 @@ class Ensemble(NamedTuple):
 
 
 def build_ensemble(
-    members: Sequence[Score], features: Tensor, how: Literal["mean", "uwo", "wco"], penalty: float
+    members: Sequence[Score], features: Tensor, how: How, penalty: float
 ) -> Ensemble:
     """Members brought to one unit by their scores of (m, d) features.
 

@@ -27,7 +27,7 @@ LIMITS = (
     "Raters are simulated. The lab shows that the machinery works and when it fails; it says "
     "nothing about taste, nor about novels.",
     "Gold is a quadratic of features that are linear in word counts, and the quadratic proxy is of "
-    "that form: a real judgement is misspecified for every proxy, as it is here for the linear one.",
+    "that form. For a real judgement every proxy is misspecified, as the linear one is here.",
     "Texts have 60 words and 64 different ones. The world was chosen on seeds that the protocol "
     "does not use, so that over-optimisation shows; the pass rules were fixed before it ran.",
     "Intervals are over few seeds: percentiles of a bootstrap over them, widened, and never beyond "
@@ -57,8 +57,7 @@ def write_report(config: GoodhartConfig, rows: Sequence[Row], folder: Path) -> R
     plots = every_plot(results, found)
     tables = [_verdict_table(found), *_curve_tables(results), _policy_table(results)]
     headline = _headline(results, found)
-    names = ("report.html", "report.md", "goodhart.json")
-    report = Report(*(folder / name for name in names), found)
+    report = Report(folder / "report.html", folder / "report.md", folder / "goodhart.json", found)
     write_whole(report.html, _html(results, headline, plots, tables).encode())
     write_whole(report.markdown, _markdown(headline, plots, tables).encode())
     for plot in plots:

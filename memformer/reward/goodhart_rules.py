@@ -111,8 +111,9 @@ def _rising(results: Results) -> list[Verdict]:
     for proxy in ("linear", "quadratic"):
         values = results.table(lambda row: row["spearman"], "proxy", proxy=proxy)
         found = of_resamples(values, results.draws("spearman_draws", proxy), slope)
-        out.append(_verdict("a", f"{proxy}: more ratings, nearer to the truth", found.low > 0, found,
-                            "rise of Spearman(proxy, true gold) by tenfold ratings"))  # fmt: skip
+        claim = f"{proxy}: more ratings, nearer to the truth"
+        told = "rise of Spearman(proxy, true gold) by tenfold ratings"
+        out.append(_verdict("a", claim, found.low > 0, found, told))
     return out
 
 
@@ -164,8 +165,9 @@ def _stops(results: Results) -> list[Verdict]:
              ("stop_loss", "peak")] for seed in results.seeds
         ])  # fmt: skip
         found = of_resamples(sums, None, lambda y: y[..., 0].sum(1) / y[..., 1].sum(1))
-        out.append(_verdict("d", f"{told}: stopped on held-out gold, under 5% is lost",
-                            found.value < 0.05, found, "share of the peak's gain that is lost"))  # fmt: skip
+        claim = f"{told}: stopped on held-out gold, under 5% is lost"
+        share = "share of the peak's gain that is lost"
+        out.append(_verdict("d", claim, found.value < 0.05, found, share))
     return out
 
 
@@ -223,7 +225,8 @@ def _controls(results: Results) -> list[Verdict]:
     }  # fmt: skip
     S, (least, *_, most) = len(results.seeds), results.config.n_rating
     return [
-        _verdict("control", "noise as proxy: gold stays", noise.low <= 0 <= noise.high, noise, told),
+        _verdict("control", "noise as proxy: gold stays", noise.low <= 0 <= noise.high, noise,
+                 told),
         _verdict("control", "random labels: nothing is gained", labels.low <= 0, labels, told),
         _verdict("control", "random labels: gold is flat", labels.low <= 0 <= labels.high, labels,
                  told),
@@ -248,8 +251,9 @@ def _delays(results: Results) -> list[Verdict]:
     out = []
     for other in ("early mean", "mean of all known", "model without the delay"):
         found = over_seeds([r["spearman"]["settled"] - r["spearman"][other] for r in rows])
-        out.append(_verdict("delays", f"the settled judgement beats the {other}", found.low > 0,
-                            found, "Spearman with the true settled judgement, difference"))  # fmt: skip
+        claim = f"the settled judgement beats the {other}"
+        told = "Spearman with the true settled judgement, difference"
+        out.append(_verdict("delays", claim, found.low > 0, found, told))
     return out
 
 

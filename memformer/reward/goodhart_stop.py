@@ -24,7 +24,9 @@ class Stop(NamedTuple):
     reason: str
 
 
-def gold_stop(mean: Sequence[float], error: Sequence[float], *, z: float = 1.0) -> Stop:
+def gold_stop(
+    mean: Sequence[float], error: Sequence[float], *, z: float = 1.0, patience: int = 1
+) -> Stop:
     """Go on until gold's lower bound falls below its running maximum; keep the step of the maximum.
 
     The same rule watches simulated and real runs. It looks at steps in order and at none after
@@ -33,23 +35,30 @@ def gold_stop(mean: Sequence[float], error: Sequence[float], *, z: float = 1.0) 
     Args:
         mean, error: held-out gold and its standard error, by step.
         z: standard errors from the mean to the lower bound.
+        patience: looks in a row that must lie below the maximum; more than 1 costs steps, not gold,
+            since the step of the maximum is kept.
 
     Raises:
-        ValueError: no step, or NaN.
+        ValueError: no step, NaN, or patience below 1.
     """
     if not len(mean) or len(mean) != len(error):
-        raise ValueError(f"mean and error must be as many, at least 1, got {len(mean)}, "
-                         f"{len(error)}")  # fmt: skip
-    best, best_bound = 0, float("-inf")
+        raise ValueError(
+            f"mean and error must be as many, at least 1, got {len(mean)}, {len(error)}"
+        )
+    if patience < 1:
+        raise ValueError(f"patience must be at least 1, got {patience}")
+    best, best_bound, below = 0, float("-inf"), 0
     for i, (m, e) in enumerate(zip(mean, error, strict=True)):
         bound = m - z * e
         if bound != bound:
             raise ValueError(f"gold is NaN at step {i}: it cannot be stopped by")
-        if bound < best_bound:
-            return Stop(best, i + 1, f"lower bound {bound:.3f} at step {i} is below "
-                                     f"{best_bound:.3f} at step {best}")  # fmt: skip
-        best, best_bound = i, bound
-    return Stop(best, len(mean), "gold's lower bound still rose at the last step")
+        below = below + 1 if bound < best_bound else 0
+        if below == patience:
+            told = f"lower bound {bound:.3f} at step {i} is below {best_bound:.3f} at step {best}"
+            return Stop(best, i + 1, told)
+        if bound >= best_bound:
+            best, best_bound = i, bound
+    return Stop(best, len(mean), "the steps are at an end")
 
 
 class Seen(NamedTuple):

@@ -9,21 +9,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-SUBJECTS = "Ada Ben Cora Dirk Edna Finn Greta Hugo Iris Jonas Karin Leo".split()
-VERBS = (
+_BY_KIND = (
+    "Ada Ben Cora Dirk Edna Finn Greta Hugo Iris Jonas Karin Leo",
     "loves fears follows loses finds hides remembers betrays paints forgives sells buries "
-    "watches answers doubts saves"
-).split()
-OBJECTS = (
+    "watches answers doubts saves",
     "letters houses rivers children gardens debts songs knives horses secrets ships winters "
-    "mirrors wars bread doors"
-).split()
-MANNERS = "slowly gladly alone again twice sadly quietly proudly late well badly often".split()
-LINKS = "and but because until".split()
-ENDS = [".", "!", "?", "..."]
-WORDS = [*SUBJECTS, *VERBS, *OBJECTS, *MANNERS, *LINKS, *ENDS]
+    "mirrors wars bread doors",
+    "slowly gladly alone again twice sadly quietly proudly late well badly often",
+    "and but because until",
+    ". ! ? ...",
+)  # who, does, what, how, link, end
+_KINDS = [words.split() for words in _BY_KIND]
+WORDS = [word for words in _KINDS for word in words]
 V = len(WORDS)
-_KINDS = (SUBJECTS, VERBS, OBJECTS, MANNERS, LINKS, ENDS)
 _FOLLOWS = {0: (1,), 1: (2,), 2: (3, 4, 5), 3: (4, 5), 4: (0,), 5: (0,)}
 START = WORDS.index(".")
 """The word that stands, unwritten, before the first."""
@@ -117,7 +115,7 @@ def told(text: Sequence[int]) -> str:
     out = ""
     for i in text:
         word = WORDS[i]
-        out += word if word in ENDS or not out else f" {word}"
+        out += word if word in _KINDS[-1] or not out else f" {word}"
     return out
 
 
