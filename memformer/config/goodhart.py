@@ -109,9 +109,9 @@ class DelayConfig:
 class PolicyConfig:
     """Training a small writer of the world's texts against a proxy."""
 
-    n_step: int = 160
-    """Updates."""
-    batch: int = 128
+    looks: tuple[int, ...] = (2, 4, 8, 16, 32, 64, 128)
+    """Updates after which gold is looked at; the last ends the training."""
+    batch: int = 64
     """Texts an update."""
     learning_rate: float = 0.03
     """Of Adam, on the logits."""
@@ -123,11 +123,12 @@ class PolicyConfig:
     """Texts by which gold is measured where a curve is looked at."""
     n_rated: int = 1_000
     """Of those, texts that the early-stop raters see."""
-    every: int = 20
-    """Updates from one point of the curve to the next."""
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "n_step", "every")
+        if len(self.looks) < 3 or list(self.looks) != sorted(set(self.looks)) or self.looks[0] < 1:
+            raise ValueError(
+                f"looks must rise from at least 1 and be at least 3 for a fit, got {self.looks}"
+            )
         check_at_least(self, 2, "batch", "n_gold", "n_rated")
         if self.n_rated > self.n_gold:
             raise ValueError(f"n_rated must be at most n_gold={self.n_gold}, got {self.n_rated}")
@@ -203,6 +204,8 @@ class GoodhartConfig:
                 raise ValueError(f"{name} must rise and be above 0, got {values}")
         if len(self.n_rating) < 3:
             raise ValueError(f"n_rating must hold at least 3 for a fit, got {self.n_rating}")
+        if len(self.n_best) < 4:
+            raise ValueError(f"n_best must hold at least 4 for a fit, got {self.n_best}")
         if self.n_best[0] != 1 or self.n_best[-1] > self.pool:
             raise ValueError(
                 f"n_best must begin with 1 and end at most at pool={self.pool}, got {self.n_best}"

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from memformer.config.goodhart import GoodhartConfig
+from memformer.reward.correlations import reliability
 from memformer.reward.goodhart_proxies import (
     Ensemble,
     Form,
@@ -56,6 +57,8 @@ class Lab(NamedTuple):
     """Held-out texts of the report."""
     panel: Tensor
     """(texts, raters): their ratings by the raters of the report, who rate nothing else."""
+    reliability: float
+    """Of their mean over raters."""
     stop_raters: Tensor
     """Ids of those whose ratings stop an optimisation."""
     train_raters: Tensor
@@ -89,6 +92,7 @@ def make_lab(config: GoodhartConfig, seed: int) -> Lab:
     rater = report.repeat(config.n_report)
     item = torch.arange(config.n_report).repeat_interleave(len(report))
     panel = rate(world, reported.z, rater, item, stream(seed, "panel"))
+    panel = panel.view(config.n_report, -1)
     reviewed = _texts(world, config.n_reviewed, stream(seed, "reviewed"))
     g = stream(seed, "reviews")
     by = torch.randint(R, (config.n_reviewed,), generator=g)
@@ -101,7 +105,7 @@ def make_lab(config: GoodhartConfig, seed: int) -> Lab:
             world, offered.z, train, n_rating=config.n_rating[-1],
             per_item=config.n_rating_per_item, generator=stream(seed, "ratings"),
         ),
-        reported=reported, panel=panel.view(config.n_report, -1), stop_raters=stop,
+        reported=reported, panel=panel, reliability=reliability(panel), stop_raters=stop,
         train_raters=train,
         reader=fit_reviewer(reviewed.counts, told, config.width),
         shuffled=fit_reviewer(reviewed.counts, mixed, config.width),

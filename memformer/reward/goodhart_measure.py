@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from memformer.generation.best_of_n_curve import best_of_n_curve, fall_after_peak
+from memformer.reward.correlations import correlation, spearman
 from memformer.reward.delays import known, mean_by_item, mean_delay, settle
 from memformer.reward.goodhart_lab import (
     Fits,
@@ -64,7 +65,7 @@ def proxy_row(lab: Lab, name: str, n_rating: int, proxy: Proxy, draws: list[Prox
     drawn = [truth(lab, each) for each in draws]
     return {
         "seed": lab.seed, "part": "proxy", "proxy": name, "n_rating": n_rating,
-        **truth(lab, proxy)._asdict(), "reliability": reliability(lab.panel),
+        **truth(lab, proxy)._asdict(), "reliability": lab.reliability,
         "curve": curve.tolist(),
         "proxy_curve": best_of_n_curve(score, unit, config.n_best).tolist(),
         "peak_n": config.n_best[peak], "peak": float(curve[peak] - curve[0]),
@@ -82,7 +83,7 @@ def truth(lab: Lab, proxy: Proxy) -> Truth:
     r_panel = correlation(told, lab.panel.mean(1))
     return Truth(
         spearman(score, lab.gold), correlation(score, lab.gold), r_panel,
-        1 - r_panel**2 / reliability(lab.panel),
+        1 - r_panel**2 / lab.reliability,
     )  # fmt: skip
 
 
@@ -218,48 +219,3 @@ def delay_row(lab: Lab) -> Row:
         "mean_delay_naive": float(seen.delay.mean()), "mean_delay_true": config.mean_delay,
         "sd": late.sd,
     }  # fmt: skip
-
-
-def correlation(a: Tensor, b: Tensor) -> float:
-    """Pearson's r; 0 if either is constant, as it tells nothing of the other."""
-    x, y = a.double() - a.double().mean(), b.double() - b.double().mean()
-    size = float(x.norm() * y.norm())
-    return float(x @ y) / size if size > 0 else 0.0
-
-
-def spearman(a: Tensor, b: Tensor) -> float:
-    """Correlation of ranks, ties sharing their mean rank."""
-    return correlation(_ranks(a), _ranks(b))
-
-
-def _ranks(values: Tensor) -> Tensor:
-    _, group, size = torch.unique(values, return_inverse=True, return_counts=True)
-    return Tensor(size.cumsum(0) - (size - 1) / 2)[group]
-
-
-def reliability(panel: Tensor, *, n_split: int = 50, seed: int = 0) -> float:
-    """Share of the variance of a panel's mean that another such panel would find again.
-
-    Correlation of the means of two halves of the raters, mean over random halves, stepped up to the
-    whole panel (Spearman 1910; Brown 1910): 2 r / (1 + r).
-
-    Args:
-        panel: (texts, raters), complete.
-
-    Raises:
-        ValueError: fewer than two raters, or halves that do not agree at all.
-    """
-    if panel.dim() != 2 or panel.shape[1] < 2:
-        raise ValueError(f"panel must be (texts, raters >= 2), got {tuple(panel.shape)}")
-    g = torch.Generator().manual_seed(seed)
-    half = panel.shape[1] // 2
-    found = []
-    for _ in range(n_split):
-        order = torch.randperm(panel.shape[1], generator=g)
-        found.append(correlation(panel[:, order[:half]].mean(1), panel[:, order[half:]].mean(1)))
-    r = sum(found) / n_split
-    if r <= 0:
-        raise ValueError(
-            f"halves of the panel correlate {r:.3f}: it has no reliability to divide by"
-        )
-    return 2 * r / (1 + r)

@@ -58,7 +58,7 @@ def train_policy(
     policy = Writer(logits)
     optimiser = torch.optim.Adam([logits], lr=config.learning_rate)
     points = [_point(world, policy, score, config, 0, generator)]
-    for step in range(1, config.n_step + 1):
+    for step in range(1, config.looks[-1] + 1):
         optimiser.zero_grad()
         match method:
             case "rloo":
@@ -67,7 +67,7 @@ def train_policy(
                 loss = direct_loss(world, policy, score, config, generator)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-        if step % config.every == 0 or step == config.n_step:
+        if step in config.looks:
             points.append(_point(world, policy, score, config, step, generator))
     return points
 

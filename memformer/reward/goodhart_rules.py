@@ -151,7 +151,7 @@ def _peaks(results: Results) -> list[Verdict]:
         values = results.table(lambda row: float(np.log10(row["peak_n"])), "proxy", proxy=proxy)
         found = of_resamples(values, None, slope)
         out.append(_verdict("c", f"{proxy}: the peak does not come sooner with more ratings",
-                            found.value >= 0, found,
+                            round(found.value, 9) >= 0, found,
                             "rise of log10(n at peak gold) by tenfold ratings"))  # fmt: skip
     return out
 

@@ -77,9 +77,10 @@ def kl(writer: Writer, other: Writer, n_token: int) -> Tensor:
     Returns:
         A scalar in nats, differentiable in both.
     """
-    ours, theirs = writer.log_probs(), other.log_probs()
-    p = ours.exp()
-    each = torch.where(allowed(), p * (ours - theirs), 0.0).nan_to_num(0.0).sum(-1)  # (V,)
+    p = writer.log_probs().exp()
+    # what is never drawn must not reach the gradient as inf - inf
+    ours, theirs = (w.log_probs().masked_fill(~allowed(), 0.0) for w in (writer, other))
+    each = (p * (ours - theirs)).sum(-1)  # (V,)
     at = torch.zeros(V, dtype=p.dtype)
     at[START] = 1
     total = torch.zeros((), dtype=p.dtype)
@@ -99,11 +100,11 @@ def write_relaxed(
     table = table.masked_fill(~allowed(), -1e9)  # -inf times a one-hot's 0 would be NaN
     row = torch.zeros(n_text, V, dtype=table.dtype)
     row[:, START] = 1
+    uniform = torch.rand(n_token, n_text, V, generator=generator, dtype=table.dtype)
+    noise = -(-uniform.clamp(1e-12, 1 - 1e-12).log()).log()
     rows = []
-    for _ in range(n_token):
-        uniform = torch.rand(n_text, V, generator=generator, dtype=table.dtype)
-        noise = -(-uniform.clamp(1e-12, 1 - 1e-12).log()).log()
-        soft = ((row @ table + noise) / temperature).softmax(-1)
+    for t in range(n_token):
+        soft = ((row @ table + noise[t]) / temperature).softmax(-1)
         hard = torch.zeros_like(soft).scatter_(-1, soft.argmax(-1, keepdim=True), 1.0)
         row = hard + soft - soft.detach()
         rows.append(row)
