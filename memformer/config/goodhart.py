@@ -186,6 +186,10 @@ class GoodhartConfig:
     """Refits on resampled raters, for intervals."""
     policy_n_rating: tuple[int, ...] = (100, 1_000, 10_000)
     """Ratings of the proxies that policies are trained against."""
+    rank_n_rating: tuple[int, ...] = (10_000,)
+    """Ratings at which the rater model's rank is tried."""
+    rank_ridge: float = 10.0
+    """Its ridge on what all raters share, in ratings."""
     min_propensity: float = 0.1
     """Propensities count as at least this share of their mean."""
 
@@ -197,6 +201,7 @@ class GoodhartConfig:
         check_at_least(self, 100, "n_reviewed")
         check_real(self, 0.1, 0.9, "train_raters")
         check_real(self, 1e-3, 1, "min_propensity")
+        check_real(self, 1e-6, 1e9, "rank_ridge")
         check_real(self, 0, 100, "uwo", "stop_z")
         for name in ("n_rating", "n_best", "ridges"):
             values = getattr(self, name)
@@ -219,6 +224,7 @@ class GoodhartConfig:
             raise ValueError(
                 f"n_best must hold 1024, where ensembles are compared, got {self.n_best}"
             )
-        missing = set(self.policy_n_rating) - set(self.n_rating)
-        if missing:
-            raise ValueError(f"policy_n_rating must be among n_rating, got {sorted(missing)}")
+        for name in ("policy_n_rating", "rank_n_rating"):
+            missing = set(getattr(self, name)) - set(self.n_rating)
+            if missing:
+                raise ValueError(f"{name} must be among n_rating, got {sorted(missing)}")

@@ -23,6 +23,7 @@ from memformer.reward.goodhart_measure import (
     policy_row,
     proxy_row,
 )
+from memformer.reward.goodhart_rank import rank_row
 
 ROWS, CONFIG = "rows.jsonl", "config.json"
 PROXIES = ("linear", "quadratic", "mean", "uwo", "wco", "random_label")
@@ -73,7 +74,11 @@ def goodhart(
 def every_group(config: GoodhartConfig) -> list[Group]:
     """What is run, seed by seed: a run that is cut short has whole seeds."""
     seeds = range(config.first_seed, config.first_seed + config.n_seed)
-    kinds = [("controls", 0), *(("proxies", n) for n in config.n_rating)]
+    kinds = [
+        ("controls", 0),
+        *(("proxies", n) for n in config.n_rating),
+        *(("rank", n) for n in config.rank_n_rating),
+    ]
     return [(seed, kind, n) for seed in seeds for kind, n in kinds]
 
 
@@ -84,8 +89,10 @@ def group_rows(lab: Lab, kind: str, n_rating: int) -> list[Row]:
             return [*gold_rows(lab), delay_row(lab)]
         case "proxies":
             return _proxy_rows(lab, n_rating)
+        case "rank":
+            return [rank_row(lab, n_rating)]
         case _:
-            raise ValueError(f"kind must be controls or proxies, got {kind!r}")
+            raise ValueError(f"kind must be controls, proxies or rank, got {kind!r}")
 
 
 def _proxy_rows(lab: Lab, n_rating: int) -> list[Row]:

@@ -1,6 +1,7 @@
 """The plots of the goodhart lab. Each says in its panels that the raters are simulated."""
 
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -72,10 +73,8 @@ def _against_proxy(results: Results) -> Plot:
             rows = results.cell("proxy", proxy=proxy, n_rating=n)
             x, y = _stack(rows, "proxy_curve").mean(0), _stack(rows, "curve").mean(0)
             axes.plot(x, y, "-o", ms=3, color=colour, lw=1.5, label=f"{n:,} ratings")
-        low, high = axes.get_ylim()
-        top = axes.get_xlim()[1]
-        axes.plot([0, top], [0, top], color=FAINT, lw=1, ls=":", label="as good as it says")
-        axes.set_ylim(max(low, -2.1), min(high, 2.5))
+        axes.plot([0, 4], [0, 4], color=FAINT, lw=1, ls=":", label="as good as it says")
+        axes.set_ylim(-2.1, 2.5)
         _mark(axes, proxy)
 
     return _plot(
@@ -186,13 +185,15 @@ def _effects(verdicts: Sequence[Verdict], rule: str, name: str, title: str, capt
         axes.axvline(0, color=INK, lw=1)
         axes.set_xlim(*limits)
         axes.set_ylim(-0.6, len(own) - 0.4)
-        axes.set_yticks(range(len(own)), [each.claim for each in reversed(own)])
+        axes.set_yticks(
+            range(len(own)), [textwrap.fill(each.claim, 24) for each in reversed(own)], fontsize=8
+        )
         axes.grid(visible=False, axis="y")
         _mark(axes)
 
     return _plot(
         name, title, f"{caption} Blue: the interval lies above 0.", [""], draw,
-        x_label="difference in Spearman", y_label=None, height=0.7 + 0.32 * len(own),
+        x_label="difference in Spearman", y_label=None, height=0.7 + 0.42 * len(own),
     )  # fmt: skip
 
 
@@ -221,8 +222,9 @@ def _log_numbers(axes: Axes, numbers: ArrayLike) -> None:
 def _mark(axes: Axes, title: str = "") -> None:
     if title:
         axes.set_title(title)
+    plain = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1}
     axes.text(0.99, 0.02, _SIMULATED, transform=axes.transAxes, ha="right", va="bottom",
-              fontsize=8, color=FAINT, style="italic")  # fmt: skip
+              fontsize=8, color=FAINT, style="italic", bbox=plain, zorder=5)  # fmt: skip
 
 
 def _plot(

@@ -100,6 +100,7 @@ def figures(results: Results, found: Sequence[Verdict]) -> dict[str, Any]:
         "overoptimisation": _fits(results),
         "policies": policies,
         "ablations": [row for row in results.rows if row["part"] == "ablation"],
+        "rank": [row for row in results.rows if row["part"] == "rank"],
         "delays": [row for row in results.rows if row["part"] == "delays"],
     }
     rounded: dict[str, Any] = _rounded(whole)

@@ -199,13 +199,26 @@ def _ablations(results: Results) -> list[Verdict]:
         by_n = ", ".join(
             f"{n:,}: {x:+.3f}" for n, x in zip(results.config.n_rating, lost.mean(0), strict=True)
         )
-        if name == "rank with shuffled raters":
-            out.append(_verdict("control", "rater ids shuffled: rank brings nothing",
-                                found.low <= 0, found, f"Spearman gained; {by_n}"))  # fmt: skip
-        else:
-            out.append(_verdict("f", f"{name}: worse", found.low > 0, found,
-                                f"Spearman lost; by ratings {by_n}"))  # fmt: skip
-    return out
+        out.append(_verdict("f", f"{name}: worse", found.low > 0, found,
+                            f"Spearman lost; by ratings {by_n}"))  # fmt: skip
+    return [*out, *_rank(results)]
+
+
+def _rank(results: Results) -> list[Verdict]:
+    """Of the rater model with the most ratings it was tried with."""
+    n = results.config.rank_n_rating[-1]
+    rows = results.cell("rank", n_rating=n)
+
+    def gain(what: str) -> Estimate:
+        return over_seeds([row[f"{what}_{row['rank']}"] - row[f"{what}_0"] for row in rows])
+
+    tastes, level, mixed = gain("tastes_own"), gain("spearman_own"), gain("tastes_shuffled")
+    told = "correlation with who honestly likes what, rank 2 less rank 0"
+    return [
+        _verdict("f", "rank 0: worse at who likes what", tastes.low > 0, tastes, told),
+        _verdict("f", "rank 0: worse at what is liked", level.low > 0, level, "Spearman lost"),
+        _verdict("control", "rater ids shuffled: rank brings nothing", mixed.low <= 0, mixed, told),
+    ]
 
 
 def _controls(results: Results) -> list[Verdict]:

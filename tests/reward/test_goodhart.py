@@ -19,7 +19,8 @@ from memformer.reward.goodhart_report import write_report
 from memformer.reward.goodhart_rules import Results, verdicts
 
 SMALL = GoodhartConfig(
-    n_seed=4, first_seed=3, n_rating=(60, 120, 400), policy_n_rating=(60, 400), pool=1_100,
+    n_seed=4, first_seed=3, n_rating=(60, 120, 240), policy_n_rating=(60,),
+    rank_n_rating=(240,), pool=1_100,
     n_best=(1, 8, 64, 1_024), n_report=60, n_reviewed=400, stop_texts=60, n_bootstrap=2,
     ridges=(30.0, 300.0), ensemble=2, width=16,
     world=IdealPointConfig(n_token=12, n_rater=40, n_calibration=1_000),
@@ -83,14 +84,14 @@ def test_an_empty_folder_and_a_run_that_is_not_whole_are_refused(run, tmp_path):
     with pytest.raises(ValueError, match="holds no finished group"):
         read_rows(tmp_path)
     _, rows, _ = run
-    some = [r for r in rows if not (r["seed"] == 5 and r.get("n_rating") == 400)]
+    some = [r for r in rows if not (r["seed"] == 5 and r.get("n_rating") == 240)]
     with pytest.raises(ValueError, match=r"for seeds \[5\]: the run is not whole"):
         write_report(SMALL, some, tmp_path)
 
 
 def test_every_rule_has_a_verdict_whichever_way_it_fell(report):
     assert [v.rule for v in report.verdicts if v.rule in "abcdef"] == [
-        *"aa", *"bb", *"ccc", *"dd", "e", *"fffff",
+        *"aa", *"bb", *"ccc", *"dd", "e", *"fffffff",
     ]  # fmt: skip
     assert {v.rule for v in report.verdicts} == {*"abcdef", "control", "delays"}
 
