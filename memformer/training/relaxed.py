@@ -1,0 +1,97 @@
+"""Writing with relaxed tokens: a gradient goes from what reads a text back to who wrote it.
+
+n prompts, k branches of each, N = n·k lanes, P tokens of a prompt, L of a continuation, V vocabulary
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from memformer.config.reward_training import TuneConfig
+from memformer.generation.prompts import declared_fraction
+from memformer.model.decoder import Decoder
+
+
+class Relaxed(NamedTuple):
+    """Continuations whose tokens have gradient."""
+
+    rows: Tensor
+    """(N, P + L, V): one-hot forward; backward, the Gumbel softmax (Jang et al. 2017,
+    arXiv:1611.01144, §2.2, straight-through). Prompts, and tokens beyond the reach, are constant."""
+    text: Tensor
+    """(N, P + L) int64: the same as ids."""
+    logits: Tensor
+    """(N, L, V), of each token when it was drawn."""
+
+
+def reach(model: Decoder, config: TuneConfig) -> int:
+    """Last tokens of a continuation that the direct gradient reaches: `grad_segments` segments.
+
+    Raises:
+        ValueError: a continuation is longer, and `partial` is False.
+    """
+    n = config.grad_segments * model.config.segment_len
+    if config.n_new > n and not config.partial:
+        raise ValueError(
+            f"direct gradient reaches grad_segments · segment_len = {n} tokens, a continuation has "
+            f"n_new={config.n_new}: raise grad_segments, or set partial=True to leave older tokens "
+            "constant"
+        )
+    return min(n, config.n_new)
+
+
+def write_relaxed(
+    model: Decoder, prompts: Tensor, config: TuneConfig, generator: torch.Generator
+) -> Relaxed:
+    """Write token by token with straight-through Gumbel tokens, each read again in the graph.
+
+    Forward the texts are plain draws from the policy: the largest of logits + Gumbel noise. A token
+    is a segment of its own here, and the state keeps all of the reach in the graph; so the gradient
+    also goes through how earlier tokens change later ones.
+
+    Args:
+        model: the policy.
+        prompts: (n, P) int64; read without gradient, once, and forked.
+        config: n_branch, n_new, temperature, length, grad_segments, partial.
+        generator: of the noise.
+
+    Raises:
+        ValueError: as `reach`.
+    """
+    n_reach, V = reach(model, config), model.config.vocab_size
+    state = model.new_state(len(prompts), grad_segments=n_reach + 1)
+    with torch.no_grad():
+        for start in range(0, prompts.shape[1], model.config.segment_len):
+            part = prompts[:, start : start + model.config.segment_len]
+            out = model(
+                part, state, fraction=declared_fraction(state, part.shape[1], config.length)
+            )
+            state.advance(out)
+    state = state.fork(config.n_branch)
+    logits = out.logits[:, -1].repeat_interleave(config.n_branch, 0)  # (N, V)
+    rows, said = [], []
+    for t in range(config.n_new):
+        with torch.set_grad_enabled(t >= config.n_new - n_reach):
+            said.append(logits)
+            row = straight_through(logits, config.temperature, generator)
+            rows.append(row)
+            if t == config.n_new - 1:
+                break
+            u = declared_fraction(state, 1, config.length)
+            out = model(row[:, None], state, fraction=u)
+            state.advance(out)
+            logits = out.logits[:, -1]
+    new = torch.stack(rows, dim=1)  # (N, L, V)
+    before = torch.nn.functional.one_hot(prompts, V).to(new).repeat_interleave(config.n_branch, 0)
+    whole = torch.cat((before, new), dim=1)
+    return Relaxed(whole, whole.detach().argmax(-1), torch.stack(said, dim=1))
+
+
+def straight_through(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
+    """(N, V) logits -> (N, V): one-hot draws whose gradient is that of softmax((l + g) / tau)."""
+    u = torch.rand(logits.shape, generator=generator).clamp(1e-9, 1 - 1e-7).to(logits.device)
+    noisy = logits.float() - (-u.log()).log()
+    soft = (noisy / temperature).softmax(-1)
+    hard = torch.zeros_like(soft).scatter_(-1, noisy.argmax(-1, keepdim=True), 1.0)
+    return hard + soft - soft.detach()
