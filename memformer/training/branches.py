@@ -1,4 +1,4 @@
-"""Continuations of prompts, their log-probabilities under any model, and how far two models lie apart.
+"""Continuations of prompts, what any model says of them, and how far two models lie apart.
 
 n prompts, k branches of each, N = n·k lanes (prompt-major), P tokens of a prompt, L of a
 continuation, V vocabulary
@@ -65,7 +65,8 @@ def write_branches(
     logits = read_prompts(model, state, prompts.tolist(), length=length)
     writing = sample(
         model, state.fork(n_branch), logits.repeat_interleave(n_branch, 0), n_new,
-        config=sampling, length=length, before=[p for p in prompts.tolist() for _ in range(n_branch)],
+        config=sampling, length=length,
+        before=[ids for ids in prompts.tolist() for _ in range(n_branch)],
     )  # fmt: skip
     new = torch.stack(
         list(writing), dim=1
@@ -172,7 +173,9 @@ def best_of_branches(
         n_bad += int(bad.sum())
         if bool(bad.all(1).any()):
             raise ValueError(f"reward: no branch of prompt {start} and the next could be scored")
-        best = score.masked_fill(bad, -torch.inf).argmax(1) + n * torch.arange(len(part))
+        best = score.masked_fill(bad, -torch.inf).argmax(1) + n * torch.arange(
+            len(part), device=score.device
+        )
         kept.append(wrote._replace(text=wrote.text[best], counts=wrote.counts[best]))
     return Branches(
         torch.cat([each.text for each in kept]), prompts.shape[1],

@@ -1,6 +1,7 @@
 """Writing with relaxed tokens: a gradient goes from what reads a text back to who wrote it.
 
-n prompts, k branches of each, N = n·k lanes, P tokens of a prompt, L of a continuation, V vocabulary
+n prompts, k branches of each, N = n·k lanes, P tokens of a prompt, L of a
+continuation, V vocabulary
 """
 
 from typing import NamedTuple
@@ -18,7 +19,8 @@ class Relaxed(NamedTuple):
 
     rows: Tensor
     """(N, P + L, V): one-hot forward; backward, the Gumbel softmax (Jang et al. 2017,
-    arXiv:1611.01144, §2.2, straight-through). Prompts, and tokens beyond the reach, are constant."""
+    arXiv:1611.01144, §2.2, straight-through). Prompts, and tokens beyond the reach, are
+    constant."""
     text: Tensor
     """(N, P + L) int64: the same as ids."""
     logits: Tensor
@@ -60,26 +62,27 @@ def write_relaxed(
         ValueError: as `reach`.
     """
     n_reach, V = reach(model, config), model.config.vocab_size
+    first = config.n_new - n_reach  # the first token that has gradient
     state = model.new_state(len(prompts), grad_segments=n_reach + 1)
-    with torch.no_grad():
-        for start in range(0, prompts.shape[1], model.config.segment_len):
-            part = prompts[:, start : start + model.config.segment_len]
-            out = model(
-                part, state, fraction=declared_fraction(state, part.shape[1], config.length)
-            )
-            state.advance(out)
+    P, step = prompts.shape[1], model.config.segment_len
+    for start in range(0, P, step):
+        part = prompts[:, start : start + step]
+        u = declared_fraction(state, part.shape[1], config.length)
+        with torch.set_grad_enabled(first == 0 and start + step >= P):  # logits of the first token
+            out = model(part, state, fraction=u)
+        state.advance(out)
+    state.detach()
     state = state.fork(config.n_branch)
     logits = out.logits[:, -1].repeat_interleave(config.n_branch, 0)  # (N, V)
     rows, said = [], []
     for t in range(config.n_new):
-        with torch.set_grad_enabled(t >= config.n_new - n_reach):
-            said.append(logits)
-            row = straight_through(logits, config.temperature, generator)
-            rows.append(row)
-            if t == config.n_new - 1:
-                break
+        said.append(logits)
+        row = straight_through(logits, config.temperature, generator)
+        rows.append(row)
+        if t < config.n_new - 1:
             u = declared_fraction(state, 1, config.length)
-            out = model(row[:, None], state, fraction=u)
+            with torch.set_grad_enabled(t + 1 >= first):  # these logits are of token t + 1
+                out = model(row[:, None], state, fraction=u)
             state.advance(out)
             logits = out.logits[:, -1]
     new = torch.stack(rows, dim=1)  # (N, L, V)
