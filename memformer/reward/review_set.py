@@ -27,6 +27,27 @@ class ReviewIds(NamedTuple):
     """Share of the novel that was read when it was written, in (0, 1]."""
 
 
+class Reviews(NamedTuple):
+    """Reviews that were drawn, n of them."""
+
+    ids: Tensor
+    """(n, R) int64; the end is repeated where a review is over."""
+    mask: Tensor
+    """(n, R) bool: tokens of the review, its end included."""
+    is_finished: Tensor
+    """(n,) bool: whether it ended before the limit."""
+
+    @property
+    def is_empty(self) -> Tensor:
+        """(n,) bool: the end is its first token."""
+        return self.is_finished & (self.mask.sum(1) == 1)
+
+    @property
+    def is_usable(self) -> Tensor:
+        """(n,) bool: whether it can be scored. One without end, or empty, cannot."""
+        return self.is_finished & ~self.is_empty
+
+
 class Padded(NamedTuple):
     """Sequences of different lengths as one tensor."""
 

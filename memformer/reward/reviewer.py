@@ -5,7 +5,6 @@ B lanes, L tokens of a novel, R of a review, V vocabulary, m reviews of each nov
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,32 +13,13 @@ from memformer.generation.draw import invert, uniform
 from memformer.model.decoder import Decoder
 from memformer.model.state import DecoderState
 from memformer.reward.interfaces import Reading
+from memformer.reward.review_checks import check_reach, checked_novel, checked_review
+from memformer.reward.review_set import Reviews
 from memformer.reward.review_text import ReviewVocabulary, one_hot_rows
 
 _FORBIDDEN = -1e9
 """Logit of a token that no review contains: its probability is exactly 0, and with -inf an entropy
 or an expectation would be NaN."""
-
-
-class Reviews(NamedTuple):
-    """Reviews that were drawn, n of them."""
-
-    ids: Tensor
-    """(n, R) int64; the end is repeated where a review is over."""
-    mask: Tensor
-    """(n, R) bool: tokens of the review, its end included."""
-    is_finished: Tensor
-    """(n,) bool: whether it ended before the limit."""
-
-    @property
-    def is_empty(self) -> Tensor:
-        """(n,) bool: the end is its first token."""
-        return self.is_finished & (self.mask.sum(1) == 1)
-
-    @property
-    def is_usable(self) -> Tensor:
-        """(n,) bool: whether it can be scored. One without end, or empty, cannot."""
-        return self.is_finished & ~self.is_empty
 
 
 class Reviewer:
@@ -140,7 +120,12 @@ class Reviewer:
         return self._read(x, state, mask, length, want_nats=False)[0]
 
     def read_novel_with_nats(
-        self, x: Tensor, state: DecoderState, mask: Tensor | None = None
+        self,
+        x: Tensor,
+        state: DecoderState,
+        mask: Tensor | None = None,
+        *,
+        length: Sequence[int] | None = None,
     ) -> tuple[DecoderState, Tensor]:
         """`read_novel` of ids from the beginning, and the loss of each token: (B, L) nats, 0 for
         padding."""
@@ -149,8 +134,10 @@ class Reviewer:
                 "read_novel_with_nats reads ids from a novel's beginning, got "
                 f"{tuple(x.shape)} tokens after {state.n_read}"
             )
-        state, logits = self._read(x, state, mask, None, want_nats=True)
-        nats = -torch.cat(logits, 1)[:, :-1].float().log_softmax(-1).gather(-1, x[..., None])[..., 0]
+        state, logits = self._read(x, state, mask, length, want_nats=True)
+        nats = (
+            -torch.cat(logits, 1)[:, :-1].float().log_softmax(-1).gather(-1, x[..., None])[..., 0]
+        )
         return state, nats if mask is None else nats.where(mask, 0.0)
 
     def ask(
@@ -194,7 +181,7 @@ class Reviewer:
         Raises:
             ValueError: a token that no review contains.
         """
-        x = self._checked_review(token[:, None])
+        x = checked_review(token[:, None], self._never, self.vocab_size)
         state = state.fork(1)
         out = self.model(x, state, fraction=self._last_fraction(state, 1))
         state.advance(out)
@@ -208,11 +195,15 @@ class Reviewer:
             reading: from `ask` or `read`, a lane a review.
             review: (B, R) ids or (B, R, V) rows; what stands after its end changes nothing before.
         """
-        return self._written(reading, self._checked_review(review)[:, :-1])[0]
+        return self._written(reading, checked_review(review, self._never, self.vocab_size)[:, :-1])[
+            0
+        ]
 
     def read_written(self, reading: Reading, review: Tensor) -> tuple[Tensor, Tensor]:
         """As `logits_of`, and the hidden state (B, R, n_embd) at each token of the review."""
-        logits, hidden = self._written(reading, self._checked_review(review))
+        logits, hidden = self._written(
+            reading, checked_review(review, self._never, self.vocab_size)
+        )
         return logits[:, :-1], hidden
 
     def nats(self, reading: Reading, review: Tensor) -> Tensor:
@@ -284,7 +275,7 @@ class Reviewer:
         self, x: Tensor, state: DecoderState, mask: Tensor | None, length: Sequence[int] | None,
         *, want_nats: bool,
     ) -> tuple[DecoderState, list[Tensor]]:  # fmt: skip
-        x = self._checked_novel(x, state)
+        x = checked_novel(x, state, self.model, self.vocabulary)
         B, L = x.shape[:2]
         mask = torch.ones(B, L, dtype=torch.bool, device=x.device) if mask is None else mask
         begins = [n == 0 for n in state.n_read]
@@ -299,7 +290,8 @@ class Reviewer:
             x = torch.cat((mark if x.dim() == 2 else one_hot_rows(mark, self.vocab_size, x), x), 1)
             mask = torch.nn.functional.pad(mask, (1, 0), value=True)
             u = torch.nn.functional.pad(u, (1, 0), value=0.0)
-        self._check_reach(x, state)
+        if x.requires_grad and torch.is_grad_enabled() and not self.is_partial:
+            check_reach(x.shape[1], state, self.reach(x.shape[1] - 1))
         state, logits = state.fork(1), []
         for start in range(0, x.shape[1], self.model.config.segment_len):
             part = slice(start, start + self.model.config.segment_len)
@@ -311,9 +303,7 @@ class Reviewer:
             logits.append(out.logits)
         return state, logits
 
-    def _fraction(
-        self, state: DecoderState, mask: Tensor, length: Sequence[int] | None
-    ) -> Tensor:
+    def _fraction(self, state: DecoderState, mask: Tensor, length: Sequence[int] | None) -> Tensor:
         """(B, L): u = (t + 0.5) / T, counted without `<novel>`."""
         done = (torch.tensor(state.n_read, device=mask.device) - 1).clamp(min=0)  # (B,)
         whole = done + mask.sum(1) if length is None else torch.tensor(length, device=mask.device)
@@ -331,68 +321,3 @@ class Reviewer:
 
     def _allowed(self, logits: Tensor) -> Tensor:
         return logits.index_fill(-1, self._never.to(logits.device), _FORBIDDEN)
-
-    def _checked_novel(self, x: Tensor, state: DecoderState) -> Tensor:
-        """Ids, or rows over the whole vocabulary."""
-        if state.config != self.model.config:
-            raise ValueError(
-                "the state is of another decoder (a generator's, say): read the novel again from "
-                "the reviewer's own new_state"
-            )
-        n = self.vocabulary.n_text
-        if x.dim() == 2:
-            if x.numel() and not 0 <= int(x.min()) <= int(x.max()) < n:
-                raise ValueError(
-                    f"ids of a novel must be in [0, {n}), got {int(x.min())} to {int(x.max())}: "
-                    "was it encoded with the reviewer's tokenizer?"
-                )
-            return x
-        if x.dim() != 3 or x.shape[2] not in (n, self.vocab_size):
-            raise ValueError(
-                f"relaxed tokens must be (B, L, {n}) rows over the reviewer's text, or (B, L, "
-                f"{self.vocab_size}), got {tuple(x.shape)}: rows over another tokenizer's "
-                "vocabulary cannot be read"
-            )
-        _check_rows(x)
-        return torch.nn.functional.pad(x, (0, self.vocab_size - x.shape[2]))
-
-    def _checked_review(self, review: Tensor) -> Tensor:
-        """Ids, or rows over the whole vocabulary, none of which no review contains."""
-        never = self._never.to(review.device)
-        if review.dim() == 3:
-            _check_rows(review)
-            if review.shape[2] != self.vocab_size:
-                raise ValueError(
-                    f"relaxed reviews must be (B, R, {self.vocab_size}), got {tuple(review.shape)}"
-                )
-            found = bool((review[..., never] != 0).any())
-        else:
-            is_in = (review >= 0) & (review < self.vocab_size)
-            found = not bool(is_in.all()) or bool(torch.isin(review, never).any())
-        if found:
-            raise ValueError(
-                "a review must consist of text and its end; this one has a special token: was it "
-                "encoded with the reviewer's tokenizer?"
-            )
-        return review
-
-    def _check_reach(self, x: Tensor, state: DecoderState) -> None:
-        if not (x.requires_grad and torch.is_grad_enabled()) or self.is_partial:
-            return
-        has, needs = state.layers[0].grad_segments, self.reach(x.shape[1] - 1)
-        if has < needs:
-            raise ValueError(
-                f"a gradient to {x.shape[1]} relaxed tokens needs grad_segments={needs}, the state "
-                f"has {has}: make it with new_state(n_lane, n_token=...), or let the gradient end "
-                "earlier with Reviewer(..., is_partial=True)"
-            )
-
-
-def _check_rows(rows: Tensor) -> None:
-    """Relaxed tokens are finite and sum to 1."""
-    if not rows.is_floating_point() or not bool(rows.isfinite().all()):
-        raise ValueError(f"relaxed tokens must be finite floats, got NaN or another dtype in "
-                         f"{tuple(rows.shape)} {rows.dtype}")  # fmt: skip
-    off = (rows.detach().sum(-1) - 1).abs()
-    if off.numel() and float(off.max()) > 0.01:
-        raise ValueError(f"relaxed tokens must sum to 1, got a row off by {float(off.max()):.3g}")

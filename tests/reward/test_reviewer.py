@@ -292,7 +292,9 @@ def test_bad_input_is_refused(reviewer, message):
 
 def test_logits_that_are_nan_are_refused_when_drawing(reviewer):
     reading = reviewer.read(novels(2, 3), reviewer.new_state(2))
-    broken = reading._replace(logits=reading.logits.clone().index_fill(0, torch.tensor([1]), torch.nan))
+    broken = reading._replace(
+        logits=reading.logits.clone().index_fill(0, torch.tensor([1]), torch.nan)
+    )
     with pytest.raises(ValueError, match="logits of token 0 are not finite in review 2"):
         reviewer.draw(broken, 2, [0, 1])
 
