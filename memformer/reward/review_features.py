@@ -57,4 +57,5 @@ class DecoderFeatures:
         out = self.model(torch.cat((mark, review), 1), state, want_hidden=True, n_logits=0)
         assert out.hidden is not None
         share = weight / weight.sum(1, keepdim=True)
-        return (share[..., None] * out.hidden[:, 1:]).sum(1)
+        mean: Tensor = (share[..., None] * out.hidden[:, 1:]).sum(1)
+        return mean

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from memformer.reward.interfaces import Reading
+from memformer.reward.review_set import Reviews
 from memformer.reward.reviewer import Reviewer
 
 
@@ -126,3 +127,31 @@ def head_loss(
     language = nats.sum() / mask.sum()
     error = ((head.standard(hidden) - (target - head.mean) / head.scale) ** 2).mean()
     return HeadLoss(error + language_weight * language, error, language)
+
+
+@torch.no_grad()
+def scores_of(reviewer: Reviewer, head: ScoreHead, reading: Reading, reviews: Reviews) -> Tensor:
+    """What the head makes of reviews that the reviewer drew of the novels of a reading.
+
+    Args:
+        reading: of B lanes, from which `reviews` were drawn.
+        reviews: B * m, lane-major, as `Reviewer.draw` gives them.
+
+    Returns:
+        (B * m,), NaN for a review that is empty or has no end: it cannot be scored. Whoever takes
+        a mean leaves it out and counts it.
+
+    Raises:
+        ValueError: reviews that are not a multiple of the lanes.
+    """
+    n, B = len(reviews.ids), len(reading.logits)
+    if n % B:
+        raise ValueError(f"reviews must be m of each of {B} lanes, got {n}")
+    usable = reviews.is_usable.nonzero()[:, 0]
+    scores = torch.full((n,), torch.nan, device=reviews.ids.device)
+    if len(usable):
+        lanes = (usable // (n // B)).tolist()
+        rows = Reading(reading.logits[lanes], reading.hidden[lanes], reading.state.select(lanes))
+        _, hidden = read_review(reviewer, rows, reviews.ids[usable], reviews.mask[usable])
+        scores[usable] = head(hidden)
+    return scores

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from memformer.config.reviewer import ReviewerConfig
 from memformer.model.decoder import Decoder
+from memformer.model.state import DecoderState
 from memformer.reward.review_set import Reviews, pad
 from memformer.reward.review_text import ReviewVocabulary
 from memformer.reward.reviewer import Reviewer
@@ -107,11 +108,13 @@ def train_reviewer(
     head = ScoreHead(model.config.n_embd).to(model.embedding.weight.device)
     both = nn.ModuleDict({"model": model, "head": head})
     optimiser = build_optimiser(both, config.optimiser)
-    step, drawn = 0, None
+    step = 0
+    drawn: Drawn | None = None
     if resume and folder is not None:
         found = load_training(folder, config, vocabulary, data, both, optimiser)
         step = found.step
-        drawn = None if found.drawn is None else Drawn(**found.drawn, **found.counts)
+        if (kept := found.drawn) is not None:
+            drawn = Drawn(kept["ids"], kept["mask"], kept["novel"], **found.counts)
     n_step = config.n_learn + config.n_head
     end = n_step if stop_after is None else min(n_step, stop_after)
 
@@ -148,7 +151,7 @@ def draw_reviews(reviewer: Reviewer, data: ReviewerData, config: ReviewerConfig)
     """The second step: `n_drawn` reviews of each novel that has a target.
 
     Raises:
-        ValueError: more than `most_unusable` of them are empty or have no end.
+        ValueError: all of them, or more than `most_unusable`, are empty or have no end.
     """
     reviewer.model.eval()
     novels = data.with_target()
@@ -172,6 +175,11 @@ def draw_reviews(reviewer: Reviewer, data: ReviewerData, config: ReviewerConfig)
             f"of {len(rows)} reviews drawn, {n_empty} are empty and {n_unfinished} have no end "
             f"within {reviewer.max_len} tokens, more than most_unusable={config.most_unusable}: "
             "train longer on real reviews (n_learn), or raise max_len"
+        )
+    if not bool(usable.any()):
+        raise ValueError(
+            f"none of {len(rows)} reviews drawn can be scored ({n_empty} are empty, {n_unfinished} "
+            "have no end): train longer on real reviews (n_learn), or raise max_len"
         )
     kept = [row for row, is_kept in zip(rows, usable.tolist(), strict=True) if is_kept]
     ids, mask = pad(kept, reviewer.end, usable.device)
@@ -203,7 +211,7 @@ def _update(
         else:
             batch = draw_batch(data, drawn.novel, drawn.ids, drawn.mask, config, step)
             error, nats, loss = _score(reviewer, head, batch, config)
-        loss.backward()
+        torch.autograd.backward(loss)
     norm = float(nn.utils.clip_grad_norm_(trained(optimiser), config.optimiser.clip_norm))
     if not bool(torch.tensor([float(loss.detach()), norm]).isfinite().all()):
         raise FloatingPointError(
@@ -245,6 +253,6 @@ def _score(
     return float(loss.squared_error.detach()), float(loss.nats.detach()), loss.total
 
 
-def _new_state(reviewer: Reviewer, n_lane: int, config: ReviewerConfig):
+def _new_state(reviewer: Reviewer, n_lane: int, config: ReviewerConfig) -> DecoderState:
     # <review> and the review itself are two more segments
     return reviewer.model.new_state(n_lane, grad_segments=config.grad_segments + 2)

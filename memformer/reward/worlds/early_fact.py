@@ -1,10 +1,10 @@
 """A world whose reviews depend on one fact that stands early in the novel, in known measure.
 
-A novel is noise but for one fact, stated once or more among its first tokens. A review is an opening, a verdict, a
-closing and its end; opening and closing are drawn blindly, the verdict is the fact's own word with
-probability 1 - p_other, else any verdict. A novel's value is a number of its fact. So the
-information of a review about its novel is known in closed form, and a decoder finds it only if it
-remembers what has long left its window.
+A novel is noise but for one fact, stated once or more among its first tokens. A review is an
+opening, a verdict, a closing and its end; opening and closing are drawn blindly, the verdict is the
+fact's own word with probability 1 - p_other, else any verdict. A novel's value is a number of its
+fact. So the information of a review about its novel is known in closed form, and a decoder finds it
+only if it remembers what has long left its window.
 """
 
 import math
