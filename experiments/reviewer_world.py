@@ -12,7 +12,8 @@ Expect: memory: gain near the world's bits on held-out novels, below 0 with anot
         (a wrong fact misleads), the gate open; the head's scores of novels, by reviews it wrote
         itself, correlate with their values about as well as the true verdicts' do.
         no-memory and shuffled: gain 0, another novel's gain 0, the gate closed.
-Run:    OMP_NUM_THREADS=1 python experiments/reviewer_world.py experiments/results/reviewer_world.json
+Run:    OMP_NUM_THREADS=1 python experiments/reviewer_world.py \\
+            experiments/results/reviewer_world.json
 Result: docs/reviewer.md
 """
 

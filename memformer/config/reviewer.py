@@ -59,8 +59,8 @@ class ReviewerConfig:
     p_unknown: float = 0.3
     """Share of reviews whose reader's group, and apart from that whose delay, is hidden."""
     p_without: float = 0.25
-    """Share of novels that are left out, so that the model also learns the reviews alone, which the
-    information gain compares with. At 0 the gain is overstated."""
+    """Share of novels that are left out, in both steps that train, so that the model also knows the
+    reviews alone, with which the information gain compares. At 0 the gain is overstated."""
     novel_weight: float = 0.0
     """Weight of the loss on the novel's own tokens, against 1 on the review's."""
     language_weight: float = 1.25

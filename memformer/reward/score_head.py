@@ -108,6 +108,7 @@ def head_loss(
     target: Tensor,
     *,
     language_weight: float,
+    is_scored: Tensor | None = None,
 ) -> HeadLoss:
     """The joint loss of CLoud's last step, with squared error for its preference loss.
 
@@ -117,7 +118,15 @@ def head_loss(
         reading, review, mask: as in `read_review`.
         target: (n,) value of each review's novel, finite.
         language_weight: CLoud's λ.
+        is_scored: (n,) bool, at least one True: reviews that the head is trained on; the others,
+            read without their novel, only keep the model of reviews alone in being.
+
+    Raises:
+        ValueError: targets that do not fit, or no review to score; as `read_review`.
     """
+    is_scored = torch.ones_like(mask[:, 0]) if is_scored is None else is_scored
+    if not bool(is_scored.any()):
+        raise ValueError("is_scored must hold at least one review")
     if target.shape != review.shape[:1] or not bool(target.isfinite().all()):
         raise ValueError(
             f"target must be {len(review)} finite numbers, got {tuple(target.shape)} "
@@ -125,7 +134,7 @@ def head_loss(
         )
     nats, hidden = read_review(reviewer, reading, review, mask)
     language = nats.sum() / mask.sum()
-    error = ((head.standard(hidden) - (target - head.mean) / head.scale) ** 2).mean()
+    error = ((head.standard(hidden) - (target - head.mean) / head.scale) ** 2)[is_scored].mean()
     return HeadLoss(error + language_weight * language, error, language)
 
 

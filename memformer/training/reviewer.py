@@ -248,7 +248,7 @@ def _score(
     reading = reviewer.ask(state.fork(config.n_review))
     loss = head_loss(
         reviewer, head, reading, batch.reviews.ids, batch.reviews.mask, batch.target,
-        language_weight=config.language_weight,
+        language_weight=config.language_weight, is_scored=batch.is_scored,
     )  # fmt: skip
     return float(loss.squared_error.detach()), float(loss.nats.detach()), loss.total
 

@@ -87,11 +87,13 @@ class DrawBatch(NamedTuple):
     """Drawn reviews of one update."""
 
     novels: Padded
-    """(B, L)"""
+    """(B, L): nothing where the novel is left out, at rate `p_without`; the first never is."""
     reviews: Padded
     """(n, R), lane-major."""
     target: Tensor
     """(n,): value of each review's novel."""
+    is_scored: Tensor
+    """(n,) bool: whether the novel was read before the review."""
 
 
 def review_batch(
@@ -128,17 +130,20 @@ def draw_batch(
     rng = np.random.default_rng((config.seed, 1, step))
     assert data.targets is not None
     rows: list[int] = []
-    novels, targets = [], []
+    novels, targets, is_scored = [], [], []
     for each in _pick(rng, sorted(set(novel.tolist())), config.n_novel):
         of_it = (novel == each).nonzero()[:, 0].tolist()
         rows += [of_it[i] for i in _pick(rng, range(len(of_it)), config.n_review)]
-        novels.append(data.novels[each])
+        is_left_out = bool(novels) and rng.random() < config.p_without
+        novels.append([] if is_left_out else data.novels[each])
+        is_scored += [not is_left_out] * config.n_review
         targets += [float(data.targets[each])] * config.n_review
     longest = int(mask[rows].sum(1).max())
     return DrawBatch(
         pad(novels, 0, ids.device),
         Padded(ids[rows, :longest], mask[rows, :longest]),
         torch.tensor(targets, device=ids.device),
+        torch.tensor(is_scored, device=ids.device),
     )
 
 

@@ -237,6 +237,15 @@ def test_joint_loss_is_its_parts_with_the_weight():
     _, hidden = read_review(reviewer, reading, ids, mask)
     error = ((head(hidden) - shelf.values) / head.scale) ** 2
     assert float(loss.squared_error.detach()) == pytest.approx(float(error.mean().detach()))
+    only = torch.tensor([False, True, False])
+    part = head_loss(
+        reviewer, head, reading, ids, mask, shelf.values, language_weight=1.25, is_scored=only
+    )
+    assert float(part.squared_error.detach()) == pytest.approx(float(error[1].detach()))
+    assert torch.equal(part.nats, loss.nats)
+    with pytest.raises(ValueError, match="at least one review"):
+        head_loss(reviewer, head, reading, ids, mask, shelf.values, language_weight=1,
+                  is_scored=~only & only)  # fmt: skip
     with pytest.raises(ValueError, match="target must be 3 finite numbers"):
         head_loss(reviewer, head, reading, ids, mask, shelf.values * torch.nan, language_weight=1)
 
@@ -273,11 +282,18 @@ def test_drawn_batches_pair_reviews_with_the_value_of_their_novel():
     shelf = WORLD.draw(6, 1, seed=0)
     ids, mask = pad([each.ids for each in shelf.reviews], WORLD.vocabulary.end)
     batch = draw_batch(data_of(shelf), torch.arange(6), ids, mask, QUICK, 0)
-    for i, row in enumerate(batch.reviews.ids):
-        novel = batch.novels.ids[i // QUICK.n_review].tolist()
-        at = shelf.novels.index(novel)
-        assert row.tolist() == list(shelf.reviews[at].ids)
+    for i in batch.is_scored.nonzero()[:, 0].tolist():
+        at = shelf.novels.index(batch.novels.ids[i // QUICK.n_review].tolist())
+        assert batch.reviews.ids[i].tolist() == list(shelf.reviews[at].ids)
         assert float(batch.target[i]) == pytest.approx(float(shelf.values[at]))
+    batches = [
+        draw_batch(data_of(shelf), torch.arange(6), ids, mask, QUICK, step) for step in range(60)
+    ]
+    is_read = torch.stack([each.novels.mask.any(1) for each in batches])
+    is_scored = torch.stack([each.is_scored for each in batches])
+    assert torch.equal(is_scored, is_read.repeat_interleave(QUICK.n_review, 1))
+    assert is_read[:, 0].all()
+    assert float(is_read[:, 1:].float().mean()) == pytest.approx(1 - QUICK.p_without, abs=0.1)
 
 
 def test_saved_reviewer_is_the_same_and_knows_its_tokenizer(tmp_path, trained, held):
