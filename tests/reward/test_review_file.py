@@ -1,0 +1,121 @@
+"""From a file of reviews to tokens: nothing is left out uncounted."""
+
+import dataclasses
+import datetime
+import json
+
+import pytest
+
+from memformer.data.manuscripts import build_manuscript
+from memformer.reward.review_file import Review, encode_reviews, read_reviews
+from memformer.reward.review_text import review_vocabulary
+from tests.reward.small_reviewer import CONFIG, LETTERS, letters
+
+LONG = dataclasses.replace(CONFIG, max_len=20)
+
+
+def manuscript(name, title="a tale", author="doe, jane"):
+    return build_manuscript(
+        "once upon a time there was a tale.", id=name, author=author, title=title, source="test",
+        raw_hash="0",
+    )  # fmt: skip
+
+
+BOOKS = [manuscript("n1"), manuscript("n2", title="other days")]
+
+
+def write(path, *rows):
+    path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows))
+    return path
+
+
+ROW = {"review": "v1", "novel": "n1", "text": "a grim book"}
+
+
+def test_file_is_read_with_every_field(tmp_path):
+    row = {
+        **ROW, "origin": "human", "model_version": None, "reviewer": "p_5f", "upto_u": 0.5,
+        "stars": 4, "written_at": "2026-05-01T10:00:00+00:00", "reader_group": "old",
+        "delay_days": 30,
+    }  # fmt: skip
+    (found,) = read_reviews(write(tmp_path / "r.jsonl", row, ""))
+    assert found == Review(**row)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("{", "line 2: not JSON"),
+        ("[]", "line 2: must be a JSON object, got list"),
+        ({**ROW, "star": 4}, "line 2: 'star' is no field"),
+        ({"review": "v2", "novel": "n1"}, "line 2: 'text' is missing"),
+        (ROW, "line 2: review 'v1' stands there twice"),
+        ({**ROW, "review": "v2", "upto_u": 0}, r"line 2: upto_u must be in \(0, 1\], got 0"),
+        ({**ROW, "review": "v2", "upto_u": None}, "line 2: upto_u must be a number, got None"),
+        ({**ROW, "review": "v2", "stars": "4"}, "line 2: stars must be a number, got '4'"),
+        ({**ROW, "review": 2}, "line 2: review must be a string, got 2"),
+        ({**ROW, "review": "v2", "written_at": "May"}, "line 2: written_at must be ISO 8601"),
+        ({**ROW, "review": "v2", "delay_days": -1}, "line 2: delay_days must be at least 0"),
+        ({**ROW, "review": "v2", "delay_days": float("nan")}, "line 2: delay_days must be"),
+    ],
+)
+def test_bad_lines_are_refused_with_their_number(tmp_path, row, message):
+    with pytest.raises(ValueError, match=message):
+        read_reviews(write(tmp_path / "r.jsonl", ROW, row))
+
+
+def encoded(*reviews, config=LONG, **kwargs):
+    words = review_vocabulary(letters(), config)
+    return encode_reviews(reviews, BOOKS, letters(), words, config, **kwargs), words
+
+
+def text_of(ids):
+    return "".join(LETTERS[i] for i in ids if i < len(LETTERS))
+
+
+def test_review_is_stripped_encoded_and_ended():
+    review = Review(review="v1", novel="n2", text="grim other days 4/5", stars=4, upto_u=0.5,
+                    reader_group="old", delay_days=30)  # fmt: skip
+    (((found,), counts), words) = encoded(review)
+    assert text_of(found.ids) == "grim this book" and found.ids[-1] == words.end
+    assert found.novel == 1 and found.upto_u == 0.5
+    assert (found.group, found.delay) == (words.group_id("old"), words.delay_id(30))
+    assert (counts.n_title, counts.n_stars, counts.n_used) == (1, 1, 1)
+    assert counts.told() == "1 of 1 reviews used; title 1; stars 1"
+
+
+def test_everything_left_out_is_counted():
+    reviews = [
+        Review(review="a", novel="n9", text="no such novel"),
+        Review(review="b", novel="n1", text=" ★★★ ...", written_at="2026-01-01"),
+        Review(review="c", novel="n1", text="x" * 20, written_at="2026-01-01"),
+        Review(review="d", novel="n1", text="later", written_at="2026-06-02"),
+        Review(review="e", novel="n1", text="undated"),
+        Review(review="f", novel="n1", text="x" * 19, written_at="2026-06-01T23:00:00",
+               reader_group="teens"),
+    ]  # fmt: skip
+    (found, counts), words = encoded(*reviews, as_of=datetime.date(2026, 6, 1))
+    assert [each.id for each in found] == ["f"]
+    assert found[0].group == words.group_id(None)
+    assert dataclasses.asdict(counts) == {
+        "n_read": 6, "n_used": 1, "n_without_novel": 1, "n_later": 2, "n_empty": 1,
+        "n_too_long_left_out": 1, "n_cut": 0, "n_title": 0, "n_author": 0, "n_stars": 1,
+        "n_unknown_group": 1,
+    }  # fmt: skip
+
+
+def test_cut_reviews_have_no_end_and_are_counted():
+    config = dataclasses.replace(LONG, too_long="cut")
+    ((found,), counts), words = encoded(
+        Review(review="c", novel="n1", text="x" * 20), config=config
+    )
+    assert text_of(found.ids) == "x" * 20 and words.end not in found.ids
+    assert counts.n_cut == 1 and counts.n_used == 1
+
+
+def test_another_tokenizer_is_refused():
+    other = letters()
+    other.hash = "another"
+    words = review_vocabulary(letters(), LONG)
+    with pytest.raises(ValueError, match="over tokenizer fake, this one is anothe"):
+        encode_reviews([], BOOKS, other, words, LONG)
