@@ -9,10 +9,10 @@ from memformer.reward import goodhart_report
 
 SMALL = (
     "world.n_token=12", "world.n_rater=60", "world.n_calibration=300", "n_rating=[40, 80, 160]",
-    "policy_n_rating=[40]", "rank_n_rating=[80]", "pool=1100", "n_best=[1, 8, 64, 1024]", 
-    "n_report=80", "width=4", "n_reviewed=200", "stop_texts=30", "n_bootstrap=0", "ridges=[100.0]", "ensemble=2",
-    "delays.n_item=12", "policy.looks=[1, 2, 3]", "policy.batch=4", "policy.n_gold=20",
-    "policy.n_rated=10",
+    "policy_n_rating=[40]", "rank_n_rating=[80]", "pool=1100", "n_best=[1, 8, 64, 1024]",
+    "n_report=80", "width=4", "n_reviewed=200", "stop_texts=30", "n_bootstrap=0",
+    "ridges=[100.0]", "ensemble=2", "delays.n_item=12", "policy.looks=[1, 2, 3]", "policy.batch=4",
+    "policy.n_gold=20", "policy.n_rated=10",
 )  # fmt: skip
 CHANGES = [part for each in SMALL for part in ("--set", each)]
 
