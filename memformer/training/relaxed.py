@@ -12,6 +12,7 @@ from torch import Tensor
 from memformer.config.reward_training import TuneConfig
 from memformer.generation.prompts import declared_fraction
 from memformer.model.decoder import Decoder
+from memformer.reward.relaxed import gumbel, gumbel_rows
 
 
 class Relaxed(NamedTuple):
@@ -77,7 +78,8 @@ def write_relaxed(
     rows, said = [], []
     for t in range(config.n_new):
         said.append(logits)
-        row = straight_through(logits, config.temperature, generator)
+        noise = gumbel(tuple(logits.shape), logits, generator)
+        _, row = gumbel_rows(logits.log_softmax(-1), noise, config.temperature, is_hard=True)
         rows.append(row)
         if t < config.n_new - 1:
             u = declared_fraction(state, 1, config.length)
@@ -89,12 +91,3 @@ def write_relaxed(
     before = torch.nn.functional.one_hot(prompts, V).to(new).repeat_interleave(config.n_branch, 0)
     whole = torch.cat((before, new), dim=1)
     return Relaxed(whole, whole.detach().argmax(-1), torch.stack(said, dim=1))
-
-
-def straight_through(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
-    """(N, V) logits -> (N, V): one-hot draws whose gradient is that of softmax((l + g) / tau)."""
-    u = torch.rand(logits.shape, generator=generator).clamp(1e-9, 1 - 1e-7).to(logits.device)
-    noisy = logits.float() - (-u.log()).log()
-    soft = (noisy / temperature).softmax(-1)
-    hard = torch.zeros_like(soft).scatter_(-1, noisy.argmax(-1, keepdim=True), 1.0)
-    return hard + soft - soft.detach()

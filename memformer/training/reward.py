@@ -24,6 +24,7 @@ from memformer.data.lanes import Segment
 from memformer.evaluation.machine import describe
 from memformer.model.decoder import Decoder
 from memformer.model.saved_state import weights_hash
+from memformer.reward.chain import TooManyUnscorable
 from memformer.reward.goodhart_stop import gold_stop
 from memformer.training.branches import Reward, write_branches
 from memformer.training.optimiser import build_optimiser, rate_share, set_rate
@@ -38,10 +39,6 @@ COLUMNS = (
     "grad_norm", "tokens",
 )  # fmt: skip
 _GOLD_SEED = 1 << 61
-
-
-class TooManyUnscorable(RuntimeError):
-    """More continuations without a score than allowed. The run stops; no weight was moved."""
 
 
 class TuneData(NamedTuple):

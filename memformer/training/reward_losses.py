@@ -13,6 +13,7 @@ from torch import Tensor
 
 from memformer.config.reward_training import TuneConfig
 from memformer.model.decoder import Decoder
+from memformer.reward.estimators import score_function
 from memformer.training.branches import (
     Apart,
     Branches,
@@ -66,17 +67,18 @@ def rloo_loss(
 ) -> RewardLoss:
     """REINFORCE leave-one-out (Kool et al. 2019; Ahmadian et al. 2024, arXiv:2402.14740, eq. 7).
 
-    loss = -mean_i (r_i - mean of the siblings' r) · log policy(continuation i), with r the score
-    minus beta times the continuation's log-ratio to the reference (k1). Nothing is divided by the
-    group's standard deviation, which would amplify noise where texts tie.
+    The reward of a continuation is its score minus beta times its log-ratio to the reference (k1,
+    a constant), its baseline the mean over its siblings (`estimators.leave_one_out`). Nothing is
+    divided by the group's standard deviation, which would amplify noise where texts tie.
     """
     wrote, log_p, scores, far, n_token = _judged(policy, reference, prompts, reward, config, n)
     penalised = (scores - config.kl_weight * far.log_ratio).view(len(prompts), -1)
-    advantage, used = leave_one_out(penalised)
+    good = penalised.isfinite()
+    used = good & (good.sum(1, keepdim=True) >= 2)
     loss = None
     if bool(used.any()):
         total = log_p.where(wrote.counts, 0.0).sum(1)  # (N,)
-        loss = -(advantage.flatten() * total)[used.flatten()].sum() / int(used.sum())
+        loss = -score_function(penalised, total.view_as(penalised), good)
     n_unused = int((scores.isfinite() & ~used.flatten()).sum())
     return RewardLoss(loss, scores, wrote.text, far.k1, far.k3, far.n_clamped, n_unused, n_token)
 
@@ -135,20 +137,6 @@ def direct_loss(
     return RewardLoss(
         loss, scores.detach(), wrote.text, far.k1, far.k3, far.n_clamped, 0, n_token
     )  # fmt: skip
-
-
-def leave_one_out(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Advantages over siblings: (n, k) scores -> (n, k) scores minus the mean of the others, and
-    which branches are used.
-
-    A branch whose score is not finite is nobody's sibling; one without a sibling left is not used.
-    """
-    good = scores.isfinite()
-    held = scores.where(good, 0.0)
-    n_good = good.sum(1, keepdim=True)
-    others = (held.sum(1, keepdim=True) - held) / (n_good - 1).clamp(min=1)
-    used = good & (n_good >= 2)
-    return (held - others).where(used, 0.0), used
 
 
 def winners(scores: Tensor) -> Tensor:

@@ -12,9 +12,10 @@ from memformer.config import DecoderConfig, FractionConfig, MemoryConfig, Optimi
 from memformer.config.reward_training import TuneConfig
 from memformer.data.lanes import Segment
 from memformer.model.decoder import Decoder
+from memformer.reward.chain import TooManyUnscorable
 from memformer.training.optimiser import build_optimiser
 from memformer.training.predictive import TrainingDiverged
-from memformer.training.reward import TooManyUnscorable, TuneData, reward_update, tune
+from memformer.training.reward import TuneData, reward_update, tune
 from memformer.training.reward_losses import RewardLoss, build_loss, rloo_loss
 
 MODEL = DecoderConfig(
@@ -146,7 +147,8 @@ def test_folder_tells_how_it_was_made(tmp_path):
     _, done = run(tmp_path)
     made = json.loads((tmp_path / "tune.json").read_text())
     assert made["config"]["method"] == "rloo" and "commit" in made["made_with"]
-    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    with (tmp_path / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
     assert [int(row["step"]) for row in rows] == [1, 2, 3, 4, 5, 6]
     assert float(rows[-1]["tokens"]) <= done.spent
     assert done.reason == "all 6 updates are made"
