@@ -8,11 +8,13 @@ import typer
 
 from memformer.cli.review import review_novels
 from memformer.cli.tables import print_table
+from memformer.cli.tune import tune_generator
 
 reward = typer.Typer(no_args_is_help=True, help="A loss from reviews and ratings.")
 
 
 reward.command("review")(review_novels)
+reward.command("tune")(tune_generator)
 
 
 @reward.command("chain")
