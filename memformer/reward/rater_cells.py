@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from memformer.config.reward import RaterConfig
-from memformer.reward.ratings import Ratings
+from memformer.reward.ratings import Ratings, distinct
 
 
 class Cells(NamedTuple):
@@ -30,7 +30,7 @@ class Cells(NamedTuple):
     n_level: int
 
     @property
-    def count(self) -> Tensor:
+    def n_by_rater(self) -> Tensor:
         """(R,) weight of each rater's ratings."""
         return torch.zeros(self.n_rater, dtype=torch.float64).index_add(0, self.rater, self.weight)
 
@@ -51,7 +51,7 @@ def check_items(name: str, values: Tensor | None, n_item: int) -> None:
 
 def check_rank(cells: Cells, config: RaterConfig) -> None:
     """Refuse a rank that raters, rated items or features cannot carry, by a ValueError."""
-    n_item = len(cells.item.unique())
+    n_item = len(distinct(cells.item))
     width = n_item if cells.x is None else config.hidden or cells.x.shape[1]
     most = min(cells.n_rater, n_item, width) - 1
     if config.rank > max(most, 0):
@@ -64,6 +64,8 @@ def check_rank(cells: Cells, config: RaterConfig) -> None:
 def target(
     value: Tensor, config: RaterConfig, scale: tuple[float, float], centre: Tensor, spread: Tensor
 ) -> Tensor:
+    """(n,) standardised ratings, or with the ordinal head levels from 0: a ValueError if they are
+    no whole numbers."""
     if config.head != "ordinal":
         return (value - centre) / spread
     if (value != value.round()).any() or scale[0] != round(scale[0]) or scale[1] != round(scale[1]):
@@ -87,7 +89,7 @@ def standardised(
     spread = ((weight * (value - centre) ** 2).sum() / weight.sum()).sqrt()
     if spread < 1e-9:  # all raters agree on everything
         spread = torch.ones_like(spread)
-    rated = ratings.item.unique()
+    rated = distinct(ratings.item)
     mean, length, x = torch.zeros(0).double(), torch.ones(()).double(), None
     if features is not None:
         mean = features[rated].double().mean(0)

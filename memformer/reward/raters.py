@@ -24,7 +24,7 @@ from memformer.reward.heads import ascending, expected_rating
 from memformer.reward.rater_cells import Cells, check_items, check_rank, standardised
 from memformer.reward.rater_checks import RaterCheck, check_raters
 from memformer.reward.rater_fit import Fit, fit_parameters, item_part
-from memformer.reward.ratings import Ratings, cell_weights, check_ratings
+from memformer.reward.ratings import Ratings, cell_weights, check_ratings, distinct
 from memformer.reward.social_choice import aggregate as choose
 
 KIND = "raters"
@@ -71,6 +71,16 @@ class RaterModel(nn.Module):
         self.hidden = nn.Parameter(
             torch.zeros(config.hidden, d + 1) if has_hidden and d else torch.zeros(0, 0)
         )
+        self.offset: Tensor
+        self.precision: Tensor
+        self.cuts: Tensor
+        self.noise: Tensor
+        self.population: Tensor
+        self.centre: Tensor
+        self.spread: Tensor
+        self.deviation: Tensor
+        self.feature_mean: Tensor
+        self.feature_scale: Tensor
         for name, value in {
             "offset": torch.zeros(1 + k),
             "precision": torch.eye(k),
@@ -246,8 +256,8 @@ def fit_raters(
         "n": len(ratings.value),
         "n_rater": ratings.n_rater,
         "n_item": ratings.n_item,
-        "n_item_unrated": ratings.n_item - len(ratings.item.unique()),
-        "n_rater_unrated": ratings.n_rater - len(ratings.rater.unique()),
+        "n_item_unrated": ratings.n_item - len(distinct(ratings.item)),
+        "n_rater_unrated": ratings.n_rater - len(distinct(ratings.rater)),
         "n_rater_single": int((torch.bincount(ratings.rater) == 1).sum()),
         "propensities_known": ratings.propensity is not None,
         "n_clipped": weights.n_clipped,
@@ -277,7 +287,7 @@ def _checks(
     model: RaterModel, fit: Fit, cells: Cells, ratings: Ratings, failed: Tensor | None
 ) -> tuple[RaterCheck, ...]:
     part = (item_part(cells.x, fit.parameters.weight, fit.parameters.hidden) - fit.offset)[
-        cells.item.unique()
+        distinct(cells.item)
     ]
     own = model.stretch * (part[:, :1] + part[:, 1:] @ model.factor.T)  # (I, R)
     square = (part[:, 0] ** 2).sum()

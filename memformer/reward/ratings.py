@@ -108,7 +108,7 @@ def folds(ratings: Ratings, n_fold: int, *, by: str = "cell", seed: int) -> Tens
         case "cell":
             unit, n = torch.arange(len(ratings.value)), len(ratings.value)
         case "item":
-            rated, unit = ratings.item.unique(return_inverse=True)
+            rated, unit = torch.unique(ratings.item, return_inverse=True)
             n = len(rated)
         case _:
             raise ValueError(f"by must be 'cell' or 'item', got {by!r}")
@@ -147,6 +147,12 @@ def cell_weights(ratings: Ratings, min_propensity: float, weight: Tensor | None 
         found = base / p.clamp(min=min_propensity)
         found = found * (base.sum() / found.sum())
     return Weights(found, n_clipped, float(found.sum() ** 2 / (found**2).sum()))
+
+
+def distinct(column: Tensor) -> Tensor:
+    """The numbers that occur in a column, ascending."""
+    found: Tensor = torch.unique(column)
+    return found
 
 
 def item_means(ratings: Ratings) -> tuple[Tensor, Tensor]:
