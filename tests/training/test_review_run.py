@@ -12,12 +12,12 @@ from memformer import Decoder
 from memformer.cli.review import review_novels
 from memformer.config import OptimiserConfig
 from memformer.config.reviewer import ReviewConfig, ReviewerConfig
+from memformer.data.feedback_files import read_reviews
 from memformer.data.own import read_texts
 from memformer.data.sentencepiece_tokenizer import train_tokenizer
 from memformer.evaluation.store import read_json
 from memformer.model.saved_model import save_model
 from memformer.reward.gain import GateClosed
-from memformer.reward.review_file import read_reviews
 from memformer.training.review_run import is_reviewer, measure_gain, train_on_reviews
 from tests.model.conftest import small_config
 
@@ -41,7 +41,7 @@ def folder(tmp_path_factory):
     ]  # fmt: skip
     reviews = [
         {"review": f"v{i}.{j}", "novel": f"n{i}", "text": f"The Last {name}: {j} stars. a cold sea",
-         "stars": j, "written_at": f"2026-0{j}-01"}
+         "stars": j, "written_at": f"2026-0{j}-01T00:00:00+00:00"}
         for i, name in enumerate(THINGS) for j in (1, 2)
     ]  # fmt: skip
     for name, rows in (("first", books[:6]), ("rest", books[6:]), ("reviews", reviews)):
@@ -115,7 +115,7 @@ def test_head_learns_values_of_manuscripts_and_a_run_resumes(folder, tmp_path):
     decoder, tokenizer = load_run(folder / "run")
     books, reviews = read_texts(folder / "first.jsonl"), read_reviews(folder / "reviews.jsonl")
     config = dataclasses.replace(CONFIG, n_head=3, most_unusable=1.0, checkpoint_every=2,
-                                 n_drawn=16)  # fmt: skip
+                                 n_drawn=8)  # fmt: skip
     with torch.no_grad():  # ends are drawn from the start
         decoder.embedding.weight.mul_(0.01)
     values = read_json(folder / "values.json")
