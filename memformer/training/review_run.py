@@ -22,7 +22,7 @@ from memformer.data.tokenizer import Tokenizer
 from memformer.evaluation.machine import describe
 from memformer.evaluation.store import read_json, write_json
 from memformer.model.decoder import Decoder
-from memformer.reward.gain import Gain, gain_json, information_gain
+from memformer.reward.gain import Gain, gain_from_json, gain_json, information_gain
 from memformer.reward.review_text import review_vocabulary, with_review_tokens
 from memformer.reward.review_tokens import ReviewCounts, encode_reviews
 from memformer.reward.saved_reviewer import load_reviewer, save_reviewer
@@ -178,3 +178,13 @@ def measure_gain(
     found = {**gain_json(gain), "seed": seed, "reviews": asdict(counts), "n_known": n_known}
     write_json(out / RECORD, {**record, "information_gain": found})
     return Measured(gain, counts, n_known)
+
+
+def read_gain(out: Path) -> Gain | None:
+    """The gain that `measure_gain` found for the reviewer in a folder; None if it never did.
+
+    Raises:
+        ValueError: the folder's record is damaged.
+    """
+    found = read_json(out / RECORD).get("information_gain")
+    return None if found is None else gain_from_json(found)

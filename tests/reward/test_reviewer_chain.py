@@ -1,10 +1,16 @@
 """The reviewer in the chain: every mode runs over a decoder, with a gradient to the novel."""
 
+import json
+
 import pytest
 import torch
 
 from memformer.config.chain import ChainConfig
+from memformer.evaluation.metrics import Estimate
+from memformer.model.saved_state import weights_hash
 from memformer.reward.chain import Chain
+from memformer.reward.gain import Gain, GateClosed
+from memformer.reward.gated_chain import open_chain
 from memformer.reward.review_features import DecoderFeatures
 from tests.reward.small_reviewer import novels, small_reviewer
 
@@ -46,3 +52,17 @@ def test_log_probability_of_the_chain_is_that_of_teacher_forcing(chain):
             logits[..., writer.end] = -1e9  # reviews of a fixed length
             said = logits.log_softmax(-1).gather(-1, ids[None, :, None]).sum()
             assert float(said) == pytest.approx(float(told), abs=1e-3)
+
+
+def test_chain_opens_for_the_reviewer_that_was_measured_and_no_other(chain):
+    parts = (chain.writer, chain.features, chain.raters)
+    above = Estimate(0.2, 0.1, 0.3)
+    gain = Gain(above, above, above, 9, 20, 100, 3.0, weights_hash(chain.writer.model))
+    opened = open_chain(*parts, gain)
+    assert opened.chain.writer is chain.writer and not opened.leave.is_ungated
+    other = small_reviewer(seed=1, max_len=4)
+    for reviewer, found in ((chain.writer, None), (other, gain)):
+        with pytest.raises(GateClosed):
+            open_chain(reviewer, *parts[1:], found)
+        marked = open_chain(reviewer, *parts[1:], found, ungated=True)
+        assert json.loads(json.dumps(marked.leave.marks()))["ungated"] is True

@@ -17,8 +17,8 @@ from memformer.data.own import read_texts
 from memformer.data.sentencepiece_tokenizer import train_tokenizer
 from memformer.evaluation.store import read_json
 from memformer.model.saved_model import save_model
-from memformer.reward.gain import GateClosed
-from memformer.training.review_run import is_reviewer, measure_gain, train_on_reviews
+from memformer.reward.gain import Gain, GateClosed, gain_json
+from memformer.training.review_run import is_reviewer, measure_gain, read_gain, train_on_reviews
 from tests.model.conftest import small_config
 
 CONFIG = ReviewerConfig(
@@ -93,6 +93,7 @@ def test_verb_measures_the_gain_on_novels_not_trained_on(trained, folder):
     assert "6 reviews of 6 novels" in done.output and "results are marked" in done.output
     found = read_json(out / "review.json")["information_gain"]
     assert found["n_novel"] == 6 and found["reviews"]["n_later"] == 6
+    assert gain_json(read_gain(out)) == {k: v for k, v in found.items() if k in Gain._fields}
     closed = verb(*args, "--texts", folder / "rest.jsonl")
     assert isinstance(closed.exception, GateClosed)
     known = verb(*args, "--texts", folder / "first.jsonl")
