@@ -51,7 +51,7 @@ DECODER = DecoderConfig(
 CONFIG = ReviewerConfig(
     review=ReviewConfig(max_len=6),
     optimiser=OptimiserConfig(learning_rate=4e-3, warmup_steps=20, schedule="trapezoid"),
-    n_learn=300, n_head=100, n_novel=16, n_review=2, n_drawn=4, p_without=0.2,
+    n_learn=180, n_head=60, n_novel=16, n_review=2, n_drawn=4, p_without=0.2,
 )  # fmt: skip
 ARMS = ("memory", "no-memory", "shuffled")
 

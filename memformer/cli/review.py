@@ -1,6 +1,5 @@
 """The verb `reward review`. Heavy imports happen inside it."""
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,7 @@ def review_novels(
     run: Annotated[
         Path, typer.Argument(help="A run of `train` to start from, or a reviewer to measure.")
     ],
-    reviews: Annotated[Path, typer.Option(help="A .jsonl file of reviews.")],
+    reviews: Annotated[Path, typer.Option(help="A .jsonl or .parquet file of reviews.")],
     texts: Annotated[Path, typer.Option(help="Their novels: a folder, or a .jsonl file.")],
     out: Annotated[
         Path | None, typer.Option(help="Folder of the reviewer that is trained from RUN.")
@@ -22,6 +21,9 @@ def review_novels(
         Path | None,
         typer.Option(help="JSON of novel ids with numbers, for the score head; none without it."),
     ] = None,
+    readers: Annotated[
+        Path | None, typer.Option(help="JSON of reviewers' pseudonyms with their groups.")
+    ] = None,
     gain: Annotated[
         bool, typer.Option("--gain", help="Measure the information gain of the reviewer in RUN.")
     ] = False,
@@ -29,7 +31,7 @@ def review_novels(
         bool, typer.Option("--ungated", help="End well though the gain is not above 0.")
     ] = False,
     as_of: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Use no later reviews.")
+        str | None, typer.Option(help="Use no later reviews: a date, or a time with its offset.")
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="field.path=value of the config; repeat.")
@@ -41,11 +43,12 @@ def review_novels(
 ) -> None:
     """Train a reviewer on reviews of novels, or measure whether it says anything of a novel."""
     from memformer.config.reviewer import ReviewerConfig
+    from memformer.data.feedback_files import read_reviews
+    from memformer.data.feedback_log import read_moment
     from memformer.data.own import read_texts
     from memformer.evaluation.store import read_json
     from memformer.interop.run import load_run, load_tokenizer
     from memformer.reward.gain import gate
-    from memformer.reward.review_file import read_reviews
     from memformer.training.experiment import set_fields
     from memformer.training.review_run import (
         REVIEWER,
@@ -56,12 +59,15 @@ def review_novels(
     from memformer.training.reviewer import Update
 
     found, manuscripts = read_reviews(reviews), read_texts(texts)
-    until = None if as_of is None else as_of.date()
+    until = None if as_of is None else read_moment(as_of)
+    groups = None if readers is None else read_json(readers)
     if gain:
         if not is_reviewer(run):
             raise ValueError(f"{run} holds no reviewer: train one first, with --out")
         tokenizer = load_tokenizer(run / REVIEWER)
-        measured = measure_gain(run, tokenizer, manuscripts, found, as_of=until, seed=seed)
+        measured = measure_gain(
+            run, tokenizer, manuscripts, found, groups=groups, as_of=until, seed=seed
+        )
         rows = [
             [name, f"{each.value:.3f}", f"{each.low:.3f}", f"{each.high:.3f}"]
             for name, each in (
@@ -92,7 +98,7 @@ def review_novels(
 
     done = train_on_reviews(
         decoder, tokenizer, manuscripts, found, config, out,
-        values=None if values is None else read_json(values), as_of=until, resume=resume,
-        watch=watch,
+        values=None if values is None else read_json(values), groups=groups, as_of=until,
+        resume=resume, watch=watch,
     )  # fmt: skip
     typer.echo(f"reviewer: {out}; {done.counts.told()}")

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from memformer.evaluation.metrics import BookDraws, Estimate, Floats, estimate, ratio
+from memformer.model.saved_state import weights_hash
 from memformer.model.state import DecoderState
 from memformer.reward.review_set import ReviewIds, check_reviews, pad, read_part
 from memformer.reward.reviewer import Reviewer
@@ -48,6 +49,8 @@ class Gain(NamedTuple):
     """Their tokens, ends included."""
     bits_alone: float
     """NLL(w), bits per token."""
+    weights: str
+    """Digest of the reviewer's weights."""
 
     @property
     def is_above_zero(self) -> bool:
@@ -70,25 +73,33 @@ class GatePass(NamedTuple):
         return {"ungated": self.is_ungated, "information_gain": found}
 
 
-def gate(gain: Gain | None, *, ungated: bool = False) -> GatePass:
+def gate(gain: Gain | None, *, ungated: bool = False, weights: str | None = None) -> GatePass:
     """Let a chain run if its reviewer's information gain is above 0.
 
     Args:
         gain: of this reviewer on novels that it was not trained on; None if not measured.
         ungated: run in any case. Where the gate would have been closed, results are marked.
+        weights: digest of the reviewer's weights (`weights_hash`); None leaves it unchecked that
+            the gain is of these.
 
     Raises:
-        GateClosed: the gain was not measured or is not above 0, and not `ungated`.
+        GateClosed: the gain was not measured, or with other weights, or is not above 0, and not
+            `ungated`.
     """
-    is_open = gain is not None and gain.is_above_zero
-    if not is_open and not ungated:
-        found = "it was not measured" if gain is None else _told(gain)
-        raise GateClosed(
-            "the chain needs a reviewer whose information gain is above 0, and beyond that of "
-            f"another novel: {found}; train it further, measure on more novels, or run with "
-            "--ungated, which marks the results"
-        )
-    return GatePass(gain, not is_open)
+    is_other = gain is not None and weights not in (None, gain.weights)
+    is_open = gain is not None and gain.is_above_zero and not is_other
+    if is_open or ungated:
+        return GatePass(gain, not is_open)
+    found = "it was not measured"
+    if gain is not None:
+        found = _told(gain)
+        if is_other:
+            found = f"it was measured with weights {gain.weights[:6]}, these are {weights:.6}"
+    raise GateClosed(
+        "the chain needs a reviewer whose information gain is above 0, and beyond that of another "
+        f"novel: {found}; train it further, measure it (on more novels), or run with --ungated, "
+        "which marks the results"
+    )
 
 
 def gain_json(gain: Gain) -> dict[str, Any]:
@@ -99,6 +110,22 @@ def gain_json(gain: Gain) -> dict[str, Any]:
 
     rest = gain._asdict()
     return {name: bounds(v) if isinstance(v, Estimate) else v for name, v in rest.items()}
+
+
+def gain_from_json(found: dict[str, Any]) -> Gain:
+    """What `gain_json` wrote; further keys are left alone.
+
+    Raises:
+        ValueError: something is missing.
+    """
+    try:
+        parts = {name: found[name] for name in Gain._fields}
+        for name in ("own", "shuffled", "beyond_shuffled"):
+            bounds = {k: math.nan if v is None else float(v) for k, v in parts[name].items()}
+            parts[name] = Estimate(**bounds)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"this is no information gain: {error} is missing or wrong") from None
+    return Gain(**parts)
 
 
 @torch.no_grad()
@@ -152,7 +179,7 @@ def information_gain(
                 progress(done + 1, len(wanted))
     finally:
         reviewer.model.train(was_training)
-    return _gain(draws, used, reviews, nats)
+    return _gain(draws, used, reviews, nats, weights_hash(reviewer.model))
 
 
 def _read(reviewer: Reviewer, novel: Sequence[int], upto_u: float = 1.0) -> DecoderState:
@@ -180,7 +207,11 @@ def _nats(reviewer: Reviewer, state: DecoderState, reviews: list[ReviewIds]) -> 
 
 
 def _gain(
-    draws: BookDraws, used: list[int], reviews: Sequence[ReviewIds], nats: dict[str, Floats]
+    draws: BookDraws,
+    used: list[int],
+    reviews: Sequence[ReviewIds],
+    nats: dict[str, Floats],
+    weights: str,
 ) -> Gain:
     novel = np.array([each.novel for each in reviews])
     n_token = np.array([len(each.ids) for each in reviews], dtype=np.float64)
@@ -198,6 +229,7 @@ def _gain(
         n_review=len(reviews),
         n_token=int(n_token.sum()),
         bits_alone=float(alone.sum() / math.log(2) / n_token.sum()),
+        weights=weights,
     )
 
 

@@ -8,7 +8,7 @@ OUT/checkpoint/      where an interrupted run goes on
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import date
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,14 +16,15 @@ import torch
 
 from memformer.config import from_json, to_json
 from memformer.config.reviewer import ReviewerConfig
+from memformer.data.feedback import Review
 from memformer.data.manuscripts import Manuscript
 from memformer.data.tokenizer import Tokenizer
 from memformer.evaluation.machine import describe
 from memformer.evaluation.store import read_json, write_json
 from memformer.model.decoder import Decoder
-from memformer.reward.gain import Gain, gain_json, information_gain
-from memformer.reward.review_file import Review, ReviewCounts, encode_reviews
+from memformer.reward.gain import Gain, gain_from_json, gain_json, information_gain
 from memformer.reward.review_text import review_vocabulary, with_review_tokens
+from memformer.reward.review_tokens import ReviewCounts, encode_reviews
 from memformer.reward.saved_reviewer import load_reviewer, save_reviewer
 from memformer.training.reviewer import TrainedReviewer, Update, train_reviewer
 from memformer.training.reviewer_batches import ReviewerData
@@ -64,7 +65,8 @@ def train_on_reviews(
     out: Path,
     *,
     values: Mapping[str, float] | None = None,
-    as_of: date | None = None,
+    groups: Mapping[str, str] | None = None,
+    as_of: datetime | None = None,
     resume: bool = False,
     watch: Callable[[Update], None] | None = None,
 ) -> ReviewRun:
@@ -78,6 +80,7 @@ def train_on_reviews(
         config: everything else; `n_head` needs values.
         out: the folder.
         values: by id of manuscript, what the head is to predict.
+        groups: by pseudonym, as in `encode_reviews`.
         as_of: of reviews written later nothing is used.
         resume: go on from the folder's checkpoint.
         watch: told each update.
@@ -92,7 +95,7 @@ def train_on_reviews(
         raise ValueError(f"{out} holds no reviewer to go on with")
     vocabulary = review_vocabulary(tokenizer, config.review, n_text=decoder.config.vocab_size)
     encoded, counts = encode_reviews(
-        reviews, manuscripts, tokenizer, vocabulary, config.review, as_of=as_of
+        reviews, manuscripts, tokenizer, vocabulary, config.review, groups=groups, as_of=as_of
     )
     if unknown := sorted(set(values or {}) - {each.id for each in manuscripts}):
         raise ValueError(f"values: there is no manuscript {unknown[0]!r} among the texts")
@@ -129,7 +132,8 @@ def measure_gain(
     manuscripts: Sequence[Manuscript],
     reviews: Sequence[Review],
     *,
-    as_of: date | None = None,
+    groups: Mapping[str, str] | None = None,
+    as_of: datetime | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Measured:
@@ -150,7 +154,13 @@ def measure_gain(
     known = {each.id for each in manuscripts if each.hash in texts or each.author in authors}
     kept = [each for each in reviews if each.novel not in known]
     encoded, counts = encode_reviews(
-        kept, manuscripts, tokenizer, reviewer.vocabulary, config.review, as_of=as_of
+        kept,
+        manuscripts,
+        tokenizer,
+        reviewer.vocabulary,
+        config.review,
+        groups=groups,
+        as_of=as_of,
     )
     n_known, n_novel = len(reviews) - len(kept), len({each.novel for each in encoded})
     if n_novel < 5:
@@ -168,3 +178,13 @@ def measure_gain(
     found = {**gain_json(gain), "seed": seed, "reviews": asdict(counts), "n_known": n_known}
     write_json(out / RECORD, {**record, "information_gain": found})
     return Measured(gain, counts, n_known)
+
+
+def read_gain(out: Path) -> Gain | None:
+    """The gain that `measure_gain` found for the reviewer in a folder; None if it never did.
+
+    Raises:
+        ValueError: the folder's record is damaged.
+    """
+    found = read_json(out / RECORD).get("information_gain")
+    return None if found is None else gain_from_json(found)

@@ -130,7 +130,8 @@ def draw_batch(
     rng = np.random.default_rng((config.seed, 1, step))
     assert data.targets is not None
     rows: list[int] = []
-    novels, targets, is_scored = [], [], []
+    novels: list[Sequence[int]] = []
+    targets, is_scored = [], []
     for each in _pick(rng, sorted(set(novel.tolist())), config.n_novel):
         of_it = (novel == each).nonzero()[:, 0].tolist()
         rows += [of_it[i] for i in _pick(rng, range(len(of_it)), config.n_review)]

@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from memformer.evaluation.metrics import Estimate
-from memformer.reward.gain import Gain, GateClosed, gain_json, gate, information_gain
+from memformer.reward.gain import (
+    Gain,
+    GateClosed,
+    gain_from_json,
+    gain_json,
+    gate,
+    information_gain,
+)
 from memformer.reward.review_set import ReviewIds
 from tests.reward.small_reviewer import novels, small_reviewer
 
@@ -104,7 +111,9 @@ def test_gain_refuses_a_model_that_gives_nan():
 
 
 def gain_of(own, beyond):
-    return Gain(Estimate(*own), Estimate(0.0, -0.1, 0.1), Estimate(*beyond), 9, 20, 100, 3.0)
+    return Gain(
+        Estimate(*own), Estimate(0.0, -0.1, 0.1), Estimate(*beyond), 9, 20, 100, 3.0, "3f9a0c"
+    )
 
 
 def test_gate_lets_a_gain_above_zero_pass():
@@ -137,3 +146,14 @@ def test_a_pass_is_not_marked_where_the_gate_was_open():
 def test_gain_in_json_has_no_nan():
     found = gain_json(gain_of((0.2, math.nan, math.nan), (0.2, 0.05, 0.3)))
     assert found["own"] == {"value": 0.2, "low": None, "high": None} and found["n_novel"] == 9
+    assert gain_json(gain_from_json(found | {"seed": 3})) == found
+    with pytest.raises(ValueError, match="no information gain: 'shuffled' is missing"):
+        gain_from_json({"own": found["own"]})
+
+
+def test_gain_of_other_weights_does_not_open_the_gate():
+    gain = gain_of((0.2, 0.1, 0.3), (0.2, 0.05, 0.3))
+    assert not gate(gain, weights="3f9a0c").is_ungated
+    with pytest.raises(GateClosed, match="measured with weights 3f9a0c, these are 77c1e2"):
+        gate(gain, weights="77c1e2d0")
+    assert gate(gain, weights="77c1e2d0", ungated=True).is_ungated

@@ -1,14 +1,14 @@
-"""From a file of reviews to tokens: nothing is left out uncounted."""
+"""From reviews to tokens: nothing is left out uncounted."""
 
 import dataclasses
-import datetime
-import json
+from datetime import UTC, datetime
 
 import pytest
 
+from memformer.data.feedback import Review
 from memformer.data.manuscripts import build_manuscript
-from memformer.reward.review_file import Review, encode_reviews, read_reviews
 from memformer.reward.review_text import review_vocabulary
+from memformer.reward.review_tokens import encode_reviews
 from tests.reward.small_reviewer import CONFIG, LETTERS, letters
 
 LONG = dataclasses.replace(CONFIG, max_len=20)
@@ -24,44 +24,8 @@ def manuscript(name, title="a tale", author="doe, jane"):
 BOOKS = [manuscript("n1"), manuscript("n2", title="other days")]
 
 
-def write(path, *rows):
-    path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows))
-    return path
-
-
-ROW = {"review": "v1", "novel": "n1", "text": "a grim book"}
-
-
-def test_file_is_read_with_every_field(tmp_path):
-    row = {
-        **ROW, "origin": "human", "model_version": None, "reviewer": "p_5f", "upto_u": 0.5,
-        "stars": 4, "written_at": "2026-05-01T10:00:00+00:00", "reader_group": "old",
-        "delay_days": 30,
-    }  # fmt: skip
-    (found,) = read_reviews(write(tmp_path / "r.jsonl", row, ""))
-    assert found == Review(**row)
-
-
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        ("{", "line 2: not JSON"),
-        ("[]", "line 2: must be a JSON object, got list"),
-        ({**ROW, "star": 4}, "line 2: 'star' is no field"),
-        ({"review": "v2", "novel": "n1"}, "line 2: 'text' is missing"),
-        (ROW, "line 2: review 'v1' stands there twice"),
-        ({**ROW, "review": "v2", "upto_u": 0}, r"line 2: upto_u must be in \(0, 1\], got 0"),
-        ({**ROW, "review": "v2", "upto_u": None}, "line 2: upto_u must be a number, got None"),
-        ({**ROW, "review": "v2", "stars": "4"}, "line 2: stars must be a number, got '4'"),
-        ({**ROW, "review": 2}, "line 2: review must be a string, got 2"),
-        ({**ROW, "review": "v2", "written_at": "May"}, "line 2: written_at must be ISO 8601"),
-        ({**ROW, "review": "v2", "delay_days": -1}, "line 2: delay_days must be at least 0"),
-        ({**ROW, "review": "v2", "delay_days": float("nan")}, "line 2: delay_days must be"),
-    ],
-)
-def test_bad_lines_are_refused_with_their_number(tmp_path, row, message):
-    with pytest.raises(ValueError, match=message):
-        read_reviews(write(tmp_path / "r.jsonl", ROW, row))
+def day(month, day):
+    return datetime(2026, month, day, tzinfo=UTC)
 
 
 def encoded(*reviews, config=LONG, **kwargs):
@@ -75,8 +39,8 @@ def text_of(ids):
 
 def test_review_is_stripped_encoded_and_ended():
     review = Review(review="v1", novel="n2", text="grim other days 4/5", stars=4, upto_u=0.5,
-                    reader_group="old", delay_days=30)  # fmt: skip
-    (((found,), counts), words) = encoded(review)
+                    reviewer="p_5f")  # fmt: skip
+    ((found,), counts), words = encoded(review, groups={"p_5f": "old"}, delays={"v1": 30})
     assert text_of(found.ids) == "grim this book" and found.ids[-1] == words.end
     assert found.novel == 1 and found.upto_u == 0.5
     assert (found.group, found.delay) == (words.group_id("old"), words.delay_id(30))
@@ -87,14 +51,14 @@ def test_review_is_stripped_encoded_and_ended():
 def test_everything_left_out_is_counted():
     reviews = [
         Review(review="a", novel="n9", text="no such novel"),
-        Review(review="b", novel="n1", text=" ★★★ ...", written_at="2026-01-01"),
-        Review(review="c", novel="n1", text="x" * 20, written_at="2026-01-01"),
-        Review(review="d", novel="n1", text="later", written_at="2026-06-02"),
+        Review(review="b", novel="n1", text=" ★★★ ...", written_at=day(1, 1)),
+        Review(review="c", novel="n1", text="x" * 20, written_at=day(1, 1)),
+        Review(review="d", novel="n1", text="later", written_at=day(6, 2)),
         Review(review="e", novel="n1", text="undated"),
-        Review(review="f", novel="n1", text="x" * 19, written_at="2026-06-01T23:00:00",
-               reader_group="teens"),
+        Review(review="f", novel="n1", text="x" * 19, written_at=day(6, 1),
+               reviewer="p_1"),
     ]  # fmt: skip
-    (found, counts), words = encoded(*reviews, as_of=datetime.date(2026, 6, 1))
+    (found, counts), words = encoded(*reviews, as_of=day(6, 1), groups={"p_1": "teens"})
     assert [each.id for each in found] == ["f"]
     assert found[0].group == words.group_id(None)
     assert dataclasses.asdict(counts) == {
