@@ -1,7 +1,7 @@
 """The verb `reward tune`. Heavy imports happen inside it."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -28,38 +28,46 @@ def tune_generator(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="field.path=value of the config; repeat.")
     ] = None,
+    ungated: Annotated[
+        bool, typer.Option("--ungated", help="Tune though the reviewer's gain is not above 0.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of everything drawn.")] = 0,
 ) -> None:
     """Train a generator on what a reviewer makes of its texts. The same command goes on."""
     from memformer.config.reward_training import TuneConfig
     from memformer.data.own import read_texts
-    from memformer.interop.run import load_run, load_tokenizer
+    from memformer.interop.run import load_run
+    from memformer.model.saved_state import weights_hash
     from memformer.reward.critic import Critic
+    from memformer.reward.gain import gate
     from memformer.reward.saved_reviewer import load_reviewer
     from memformer.training.experiment import set_fields
-    from memformer.training.review_run import REVIEWER
+    from memformer.training.review_run import REVIEWER, read_gain
     from memformer.training.tune_run import tune_run
 
     config = set_fields(TuneConfig(method=method, seed=seed), set_ or [])
     decoder, tokenizer = load_run(run)
 
-    def critic(folder: Path) -> Critic:
+    def critic(folder: Path) -> tuple[Critic, dict[str, Any]]:
         loaded = load_reviewer(folder / REVIEWER, tokenizer)
         if loaded.head is None:
             raise ValueError(
                 f"{folder}: the reviewer has no score head: train it with --values, or it cannot "
                 "say how good a text is"
             )
-        load_tokenizer(folder / REVIEWER)  # damaged files are named now, not after hours
-        return Critic(loaded.reviewer, loaded.head, n_reviews)
+        weights = weights_hash(loaded.reviewer.model)
+        leave = gate(read_gain(folder), ungated=ungated, weights=weights)
+        return Critic(loaded.reviewer, loaded.head, n_reviews), leave.marks()
 
+    judge, marks = critic(reviewer)
+    gold = None if gold_reviewer is None else critic(gold_reviewer)[0]
     encoded, kept = (
         [list(tokenizer.encode(each.text).ids) for each in read_texts(path)]
         for path in (texts, held)
     )
     done = tune_run(
-        decoder, tokenizer, encoded, kept, critic(reviewer), config, out,
-        n_prompt_token=prompt_tokens, gold=None if gold_reviewer is None else critic(gold_reviewer),
+        decoder, tokenizer, encoded, kept, judge, config, out,
+        n_prompt_token=prompt_tokens, gold=gold, marks=marks,
         told=lambda line: typer.echo(line, err=True),
     )  # fmt: skip
     rows = [

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from memformer.reward.reviewer import Reviewer
-from memformer.reward.score_head import ScoreHead, read_review
+from memformer.reward.score_head import ScoreHead, scores_of
 
 _SEED = 1_000_003
 
@@ -48,17 +48,7 @@ class Critic:
         N, m = len(text), self.n_review
         reading = self.reviewer.read(text, self.reviewer.new_state(N))
         drawn = self.reviewer.draw(reading, m, seeds=[_seed(row) for row in text.tolist()])
-        good = drawn.is_finished & ~drawn.is_empty  # (N·m,)
-        value = torch.full((N * m,), torch.nan, device=text.device)
-        if bool(good.any()):
-            lanes = good.nonzero()[:, 0]
-            mine = [int(i) // m for i in lanes]
-            part = type(reading)(
-                reading.logits[mine], reading.hidden[mine], reading.state.select(mine)
-            )
-            _, hidden = read_review(self.reviewer, part, drawn.ids[lanes], drawn.mask[lanes])
-            value[lanes] = self.head(hidden).float()
-        return value.view(N, m).nanmean(1)
+        return scores_of(self.reviewer, self.head, reading, drawn).float().view(N, m).nanmean(1)
 
 
 def _seed(ids: list[int]) -> int:

@@ -1,16 +1,16 @@
 """Tuning the decoder of a run on novels of one's own: data, loop, and what is published.
 
-    OUT/tune.json         config and what it was made with
-    OUT/metrics.csv       a row an update;  OUT/gold.csv  a row a look at gold
-    OUT/checkpoint/       to go on from
-    OUT/model/            decoder and tokenizer, as a training run leaves them
-    OUT/result.json       why it stopped, what is kept, the audit before and after
+OUT/tune.json         config and what it was made with
+OUT/metrics.csv       a row an update;  OUT/gold.csv  a row a look at gold
+OUT/checkpoint/       to go on from
+OUT/model/            decoder and tokenizer, as a training run leaves them
+OUT/result.json       why it stopped, what is kept, the audit before and after
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ from memformer.model.decoder import Decoder
 from memformer.model.saved_model import save_model
 from memformer.reward.audit import Audit, audit
 from memformer.training.branches import Reward, write_branches
-from memformer.training.reward import Gold, TuneData, Tuned, tune
+from memformer.training.reward import Gold, Tuned, TuneData, tune
 from memformer.training.reward_losses import draw_seed
 
 
@@ -48,6 +48,7 @@ def tune_run(
     n_prompt_token: int,
     n_held: int = 32,
     gold: Gold | None = None,
+    marks: Mapping[str, Any] | None = None,
     told: Callable[[str], None] = lambda line: None,
 ) -> TuneRun:
     """Tune a decoder on passages of novels, and write the result as a run.
@@ -64,6 +65,7 @@ def tune_run(
         out: new, or a tuning to go on with.
         n_prompt_token: tokens of a prompt.
         n_held: held-out prompts.
+        marks: what else result.json shall say, such as `GatePass.marks`.
 
     Raises:
         ValueError: no text is long enough; as `tune`.
@@ -91,15 +93,13 @@ def tune_run(
         {
             "reason": done.reason, "kept": done.best, "updates": len(done.rows),
             "spent": done.spent, "looks": [each._asdict() for each in done.looks],
-            "audit": {"before": before._asdict(), "after": after._asdict()},
+            **(marks or {}), "audit": {"before": before._asdict(), "after": after._asdict()},
         },
     )  # fmt: skip
     return TuneRun(done, before, after)
 
 
-def _audited(
-    decoder: Decoder, tokenizer: Tokenizer, data: TuneData, config: TuneConfig
-) -> Audit:
+def _audited(decoder: Decoder, tokenizer: Tokenizer, data: TuneData, config: TuneConfig) -> Audit:
     """Names are not known in texts of one's own: capitalised words stand for them."""
     decoder.eval()
     wrote = write_branches(
@@ -129,7 +129,9 @@ def _draw(texts: list[Tensor], n: int, length: int, seed: int) -> Tensor:
     room = torch.tensor([len(ids) - length + 1 for ids in texts])
     which = room.double().multinomial(n, replacement=True, generator=generator)
     at = (torch.rand(n, generator=generator) * room[which]).long()
-    return torch.stack([texts[i][j : j + length] for i, j in zip(which.tolist(), at.tolist(), strict=True)])
+    return torch.stack(
+        [texts[i][j : j + length] for i, j in zip(which.tolist(), at.tolist(), strict=True)]
+    )
 
 
 def _segment(rows: Tensor) -> Segment:
