@@ -12,9 +12,9 @@ Arms    before       the decoder as it learned the corpus
         best_of_n    of n continuations of each test prompt, the one that the proxy likes best
         raft, rloo, direct    tuned, then one continuation of each test prompt
 Expect: each rung raises gold; RLOO ends above RAFT and best-of-n; the direct gradient, noisy, near
-        RAFT. The proxy rises more than gold everywhere. A pilot (one seed, RLOO at a larger rate and
-        readers who mind a lack of threads half as much) fell from 116 to 4 contradictions in
-        1,000 words by telling of nothing but people who walk: so the audit decides what a gain means.
+        RAFT. The proxy rises more than gold everywhere. A pilot (one seed, RLOO at twice the rate,
+        readers who mind a lack of threads half as much) fell from 116 to 4 contradictions in 1,000
+        words by telling of nothing but people who walk: so the audit decides what a gain means.
 Run:    OMP_NUM_THREADS=1 nice -n 10 python experiments/tune_plot_world.py OUT, where OUT is
         experiments/results/tune_plot_world.json
 Result: experiments/README.md

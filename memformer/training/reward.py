@@ -290,7 +290,7 @@ def tune(
         raise ValueError("reference must be a frozen copy of the policy, got the policy itself")
     loss_of = loss_of or build_loss(config)
     run, optimiser = _Run(model, config), build_optimiser(model, config.optimiser)
-    reference.eval().requires_grad_(False)
+    reference.eval()  # it is read without gradient, and nothing of it is changed
     folder, name = None if out is None else out / "checkpoint", weights_hash(reference)
     if folder is not None and has_tuning(folder):
         run.resume(*load_tuning(folder, config, name, model, optimiser, run.average))

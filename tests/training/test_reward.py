@@ -159,6 +159,7 @@ def test_reference_is_frozen_and_not_moved():
     before = weights(reference)
     tune(decoder(), reference, DATA, likes_two, CONFIG, gold=likes_two)
     assert all(torch.equal(a, b) for a, b in zip(before, reference.parameters(), strict=True))
+    assert all(w.requires_grad and w.grad is None for w in reference.parameters())  # as it came
     model = decoder()
     with pytest.raises(ValueError, match="reference must be a frozen copy"):
         tune(model, model, DATA, likes_two, CONFIG)
