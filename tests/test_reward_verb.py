@@ -15,11 +15,10 @@ def few(monkeypatch, *, turned=False):
     real = certificate.certify
 
     def small(world, config, *, seed):
-        found = real(
-            OracleConfig(n_token=3, n_symbol=4, n_word=4, max_len=3),
-            CertificateConfig(n_draw=config.n_draw, n_distil=400, temperatures=(1.0,), min_cosine=0.5),
-            seed=seed,
-        )  # fmt: skip
+        few = CertificateConfig(
+            n_draw=config.n_draw, n_distil=400, temperatures=(1.0,), min_cosine=0.5
+        )
+        found = real(OracleConfig(n_token=3, n_symbol=4, n_word=4, max_len=3), few, seed=seed)
         broken = [check._replace(passed=False) for check in found.checks]
         return found._replace(checks=broken) if turned else found
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from memformer.model.decoder import Decoder
 from memformer.model.state import DecoderState
-from memformer.reward.relaxed import gumbel, gumbel_rows
+from memformer.reward.relaxed import gate_gradient, gumbel, gumbel_rows
 
 
 class Drawn(NamedTuple):
@@ -31,6 +31,7 @@ def draw_relaxed(
     *,
     temperature: float = 1.0,
     is_hard: bool = True,
+    max_token_norm: float | None = None,
     is_partial: bool = False,
 ) -> Drawn:
     """Draw n_token tokens after `last`, straight through each into the next.
@@ -43,6 +44,7 @@ def draw_relaxed(
         state: before it; not changed.
         temperature: of the softmax backward; drawing is at 1.
         is_hard: one-hot rows forward.
+        max_token_norm: longest gradient at one token; longer ones are scaled to it.
         is_partial: let the gradient end where the state's graph ends.
 
     Raises:
@@ -69,6 +71,7 @@ def draw_relaxed(
         state.advance(out)
         noise = gumbel(tuple(logits.shape), logits, generator)
         ids, row = gumbel_rows(logits.log_softmax(-1), noise, temperature, is_hard=is_hard)
+        row = gate_gradient(row, torch.ones_like(ids, dtype=torch.bool), max_token_norm)
         all_ids.append(ids)
         all_rows.append(row)
         read = row[:, None]
@@ -89,7 +92,7 @@ def log_prob(model: Decoder, last: Tensor, x: Tensor, state: DecoderState) -> Te
     state = state.fork(1)
     text = torch.cat((last[:, None], x[:, :-1]), 1)
     parts = []
-    for part in text.split(model.config.segment_len, 1):
+    for part in torch.split(text, model.config.segment_len, 1):
         out = model(part, state)
         state.advance(out)
         parts.append(out.logits)

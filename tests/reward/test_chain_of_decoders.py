@@ -14,7 +14,35 @@ from memformer.reward.review_features import DecoderFeatures
 from tests.reward.small_reviewer import LETTERS, novels, small_decoder, small_reviewer
 
 B, L = 2, 12
-ENOUGH = ChainConfig(max_unscorable=0.9)  # an untrained reviewer seldom ends
+ENOUGH = ChainConfig(max_unscorable=0.9)
+
+
+class Brief:
+    """A reviewer that ends with probability .3 after each token; an untrained one never does."""
+
+    def __init__(self, reviewer):
+        self.reviewer = reviewer
+        self.vocab_size, self.end, self.max_len = (
+            reviewer.vocab_size,
+            reviewer.end,
+            reviewer.max_len,
+        )
+
+    def __getattr__(self, name):
+        return getattr(self.reviewer, name)
+
+    def read(self, x, state, mask=None):
+        found = self.reviewer.read(x, state, mask)
+        return found._replace(logits=self._ends(found.logits))
+
+    def write(self, token, state):
+        logits, state = self.reviewer.write(token, state)
+        return self._ends(logits), state
+
+    def _ends(self, logits):
+        is_end = torch.arange(self.vocab_size) == self.end
+        others = logits.masked_fill(is_end, -1e9).logsumexp(-1, keepdim=True)
+        return torch.where(is_end, others - 0.85, logits)
 
 
 def seeded(seed=0):
@@ -25,12 +53,13 @@ def seeded(seed=0):
 def reviewer():
     found = small_reviewer(max_len=4)
     found.model.requires_grad_(False)
-    return found
+    return Brief(found)
 
 
 @pytest.fixture(scope="module")
 def features(reviewer):
-    return DecoderFeatures(small_reviewer(seed=1).model, start=reviewer.vocabulary.review)
+    model = small_reviewer(seed=1).model.requires_grad_(False)
+    return DecoderFeatures(model, start=reviewer.vocabulary.review)
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +77,8 @@ def chain(reviewer, features, raters):
     return Chain(reviewer, features, raters, config=ENOUGH)
 
 
-def relaxed(V=len(LETTERS)):
-    return torch.nn.functional.one_hot(novels(B, L), V).float().requires_grad_()
+def relaxed(more=0):
+    return torch.nn.functional.one_hot(novels(B, L), len(LETTERS) + more).float().requires_grad_()
 
 
 @pytest.mark.parametrize("mode", ["st_gumbel", "score_function"])
@@ -73,7 +102,7 @@ def test_value_is_the_raters_mean_over_the_reviews_that_ended(reviewer, chain, f
             if ok:
                 words = ids[: int(where[0])]
                 weight = torch.ones(1, len(words))
-                told.append(float(raters.score(features(words[None], weight), "mean")))
+                told.append(float(raters.score(features(words[None], weight).detach(), "mean")))
         if told:
             assert float(out.value[lane]) == pytest.approx(sum(told) / len(told), abs=1e-4)
 
@@ -84,16 +113,25 @@ def test_a_gradient_that_would_have_to_reach_further_is_refused(chain, reviewer)
 
 
 def test_partial_reach_ends_where_the_states_graph_ends(features, raters):
-    reviewer = small_reviewer(max_len=4, is_partial=True)
+    reviewer = Brief(small_reviewer(max_len=4, is_partial=True))
     chain = Chain(reviewer, features, raters, config=ENOUGH)
-    x = relaxed()
-    out = chain.score(x, reviewer.new_state(B), "st_gumbel", 8, seeded())
-    assert out.surrogate.requires_grad is False or x.grad is None
+    grads, values = [], []
+    for state in (reviewer.new_state(B), reviewer.model.new_state(B, grad_segments=2),
+                  reviewer.new_state(B, n_token=L)):  # fmt: skip
+        x = relaxed()
+        out = chain.score(x, state, "st_gumbel", 8, seeded())
+        out.surrogate.backward()
+        values.append(out.value)
+        grads.append(x.grad)
+    assert torch.equal(values[0], values[1]) and torch.equal(values[1], values[2])
+    nothing, part, whole = grads
+    assert nothing is None and float(part.norm()) > 0
+    assert not torch.allclose(part, whole, rtol=0.01, atol=1e-3 * float(whole.norm()))
 
 
 def test_other_tokenizers_rows_are_refused(chain, reviewer):
     with pytest.raises(ValueError, match="another tokenizer"):
-        chain.score(relaxed(V=len(LETTERS) + 1), reviewer.new_state(B), "st_gumbel", 2, seeded())
+        chain.score(relaxed(more=1), reviewer.new_state(B), "st_gumbel", 2, seeded())
 
 
 def test_amortised_value_of_a_decoders_hidden_state(reviewer, features, raters):

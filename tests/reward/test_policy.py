@@ -103,6 +103,19 @@ def test_a_gradient_that_would_have_to_reach_further_is_refused():
         draw_relaxed(model, LAST, state, 4, None)  # nothing to reach
 
 
+def test_clipping_shortens_the_gradient_of_a_token_that_exceeds_it():
+    model = decoder(0)
+    norms = []
+    for limit in (None, 1e6, 1e-4):
+        state = model.new_state(1, grad_segments=4)
+        g = torch.Generator().manual_seed(0)
+        rows = draw_relaxed(model, LAST, state, 4, g, max_token_norm=limit).rows
+        weight = torch.arange(float(V)).expand(1, 4, V)
+        (grad,) = torch.autograd.grad((rows * weight).sum(), model.embedding.weight)
+        norms.append(float(grad.norm()))
+    assert norms[0] == pytest.approx(norms[1]) and 0 < norms[2] < 0.01 * norms[0]
+
+
 def test_hard_rows_are_the_ids():
     model = decoder(0)
     drawn = draw_relaxed(model, LAST, model.new_state(1, grad_segments=4), 4, None)
