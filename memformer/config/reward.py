@@ -57,6 +57,8 @@ class RaterConfig:
     """A rater whose noise is more than so many times the median is weighted down."""
     max_iter: int = 500
     """Steps of L-BFGS in each round."""
+    tolerance: float = 1e-9
+    """A round ends when a step lowers the loss, which is about 1, by less."""
 
     def __post_init__(self) -> None:
         check_choice(self, "head", "aggregate")
@@ -66,5 +68,5 @@ class RaterConfig:
             self, 1e-6, 1e9, "ridge", "ridge_bias", "ridge_scale", "ridge_factor", "ridge_hidden",
             "noise_prior", "huber_delta", "max_noise",
         )  # fmt: skip
-        check_real(self, 1e-9, 1.0, "min_propensity", "cvar_share", "bad_rater_weight")
+        check_real(self, 1e-15, 1.0, "min_propensity", "tolerance", "cvar_share", "bad_rater_weight")
         check_real(self, 0.0, 1.0, "min_scale")

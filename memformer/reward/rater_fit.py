@@ -78,14 +78,18 @@ def latent(cells: Cells, p: Parameters) -> Tensor:
     """Opinion of each cell, (n,). A rater with a single rating gets a bias and nothing else."""
     is_known = (cells.n_by_rater >= 2).to(p.bias.dtype)  # (R,)
     scale = 1 + (p.scale - 1) * is_known
-    part = item_part(cells.x, p.weight, p.hidden)[cells.item]  # (n, 1 + k)
-    liked = part[:, 0]
-    if p.factor.shape[1]:
-        factor = (p.factor * is_known[:, None])[cells.rater]
-        liked = liked + (factor * part[:, 1:]).sum(-1)
+    of_rater = torch.cat(
+        (p.bias[:, None], scale[:, None], p.factor * is_known[:, None]), 1
+    )  # (R, 2 + k)
+    of_item = item_part(cells.x, p.weight, p.hidden)  # (I, 1 + k)
     if p.nuisance.numel():
-        liked = liked + (cells.nuisance @ p.nuisance)[cells.item]
-    return p.intercept + p.bias[cells.rater] + scale[cells.rater] * liked
+        swayed = of_item[:, :1] + (cells.nuisance @ p.nuisance)[:, None]
+        of_item = torch.cat((swayed, of_item[:, 1:]), 1)
+    # index_select: going backward it is twice as fast as indexing
+    mine = of_rater.index_select(0, cells.rater)  # (n, 2 + k)
+    part = of_item.index_select(0, cells.item)  # (n, 1 + k)
+    liked = part[:, 0] + (mine[:, 2:] * part[:, 1:]).sum(-1)
+    return p.intercept + mine[:, 0] + mine[:, 1] * liked
 
 
 def penalty(p: Parameters, config: RaterConfig) -> Tensor:
@@ -138,7 +142,7 @@ def objective(cells: Cells, p: Parameters, noise: Tensor, config: RaterConfig) -
 
 
 def descend(
-    free: list[Tensor], value: Callable[[], Tensor], max_iter: int
+    free: list[Tensor], value: Callable[[], Tensor], max_iter: int, tolerance: float
 ) -> tuple[float, int, float]:
     """L-BFGS with strong Wolfe line search (Nocedal and Wright 2006, ch. 7) on tensors in place.
 
@@ -147,7 +151,7 @@ def descend(
     """
     search = torch.optim.LBFGS(
         free, max_iter=max_iter, max_eval=2 * max_iter, history_size=20, tolerance_grad=1e-9,
-        tolerance_change=1e-11, line_search_fn="strong_wolfe",
+        tolerance_change=tolerance, line_search_fn="strong_wolfe",
     )  # fmt: skip
 
     def closure() -> float:
@@ -179,7 +183,7 @@ def _minimise(
 
     moving = [t for t in free.values() if t.requires_grad and t.numel()]
     loss, steps, gradient = descend(
-        moving, lambda: objective(cells, now(), noise, config), config.max_iter
+        moving, lambda: objective(cells, now(), noise, config), config.max_iter, config.tolerance
     )
     if steps >= config.max_iter:
         _log.warning(
