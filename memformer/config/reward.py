@@ -68,5 +68,6 @@ class RaterConfig:
             self, 1e-6, 1e9, "ridge", "ridge_bias", "ridge_scale", "ridge_factor", "ridge_hidden",
             "noise_prior", "huber_delta", "max_noise",
         )  # fmt: skip
-        check_real(self, 1e-15, 1.0, "min_propensity", "tolerance", "cvar_share", "bad_rater_weight")
+        check_real(self, 1e-15, 1.0, "tolerance")
+        check_real(self, 1e-9, 1.0, "min_propensity", "cvar_share", "bad_rater_weight")
         check_real(self, 0.0, 1.0, "min_scale")
