@@ -1,10 +1,10 @@
 """How well do text features predict what a panel makes of a film review it has never seen?
 
 10,605 snippets of film reviews, each rated from -4 to 4 by 15 to 29 anonymous people. A fifth of
-the snippets is held out whole. The score is compared with the mean of its panel; what a perfect one could
-reach is the root of that mean's reliability. The ridge is chosen on held-out parts of the training
-snippets. The panel's columns are no people: rank is tried all the same, and with each snippet's
-ratings shuffled among columns.
+the snippets is held out whole. The score is compared with the mean of its panel; what a perfect
+score could reach is the root of that mean's reliability. The ridge is chosen on held-out parts of
+the training snippets. The panel's columns are no people: rank is tried all the same, and with each
+snippet's ratings shuffled among columns.
 
 Features  minilm           all-MiniLM-L6-v2 as it is
           decoder          SmolLM2-135M in our own decoder as it is, on 4,000 snippets
@@ -39,7 +39,7 @@ from memformer.evaluation.machine import describe
 from memformer.reward.acceptance import accept
 from memformer.reward.choice import choose_raters, expected_cells
 from memformer.reward.raters import fit_raters
-from memformer.reward.ratings import Ratings, folds, item_means, select
+from memformer.reward.ratings import Ratings, distinct, folds, item_means, select
 
 SPLIT_SEED, CHOICE_SEED, FIT_SEED, DRAW_SEED, SUBSET_SEED, N_DRAW = 0, 0, 0, 0, 0, 1000
 N_SUBSET, N_COLUMN = 4000, 15
@@ -80,7 +80,7 @@ def judge(panels: Sequence[Panel], features: Tensor, name: str) -> dict[str, Any
     return {
         "ridge": chosen.config.ridge,
         "inner_rmse": {t.config.ridge: t.mean for t in chosen.trials},
-        "n_train_items": len(train.item.unique()),
+        "n_train_items": len(distinct(train.item)),
         "report": report.to_json(),
     }
 
