@@ -22,28 +22,32 @@ from memformer.data.rating_sources import MINILM, minilm
 SETTINGS = {"epochs": 2, "batch": 32, "rate": 1e-4, "head_rate": 1e-2, "warm_up": 0.1, "clip": 1.0}
 
 
-def trained_features(texts: Sequence[str], train: Tensor, means: Tensor, *, seed: int) -> Tensor:
+def trained_features(
+    texts: Sequence[str], train: Tensor, means: Tensor, *, epochs: int, seed: int
+) -> Tensor:
     """(m, 384) float32 of all texts, from the cache if they were computed before.
 
     Args:
         texts: all of them.
         train: (t,) int64, which of them are trained on.
         means: (t,) their mean ratings.
+        epochs: passes over the training texts.
         seed: of the batches' order, dropout and the map's start.
     """
-    key = json.dumps([MINILM.sha256, SETTINGS, seed, train.tolist(), means.tolist(), list(texts)])
+    settings = SETTINGS | {"epochs": epochs}
+    key = json.dumps([MINILM.sha256, settings, seed, train.tolist(), means.tolist(), list(texts)])
     path = cache_folder() / "features" / (
         f"minilm-trained-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
     )  # fmt: skip
     if not path.exists():
         torch.manual_seed(seed)
-        found = _train(texts, train, means)
+        found = _train(texts, train, means, epochs)
         with arriving(path) as partial:
             save_file({"features": found.contiguous()}, partial)
     return load_file(path)["features"]
 
 
-def _train(texts: Sequence[str], train: Tensor, means: Tensor) -> Tensor:
+def _train(texts: Sequence[str], train: Tensor, means: Tensor, epochs: int) -> Tensor:
     folder = minilm()
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
@@ -58,7 +62,7 @@ def _train(texts: Sequence[str], train: Tensor, means: Tensor) -> Tensor:
         weight_decay=0.01,
     )
     batches = list(batches_by_length([ids[i] for i in train.tolist()], SETTINGS["batch"]))
-    n_step = SETTINGS["epochs"] * len(batches)
+    n_step = epochs * len(batches)
     warm = SETTINGS["warm_up"] * n_step
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda t: min((t + 1) / warm, (n_step - t) / (n_step - warm))
@@ -72,7 +76,7 @@ def _train(texts: Sequence[str], train: Tensor, means: Tensor) -> Tensor:
 
     start, step = time.perf_counter(), 0
     model.train()
-    for _ in range(SETTINGS["epochs"]):
+    for _ in range(epochs):
         for number in torch.randperm(len(batches)).tolist():
             batch = batches[number]
             loss = (

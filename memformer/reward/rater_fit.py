@@ -77,7 +77,7 @@ def item_part(x: Tensor | None, weight: Tensor, hidden: Tensor) -> Tensor:
 def latent(cells: Cells, p: Parameters) -> Tensor:
     """Opinion of each cell, (n,). A rater with a single rating gets a bias and nothing else."""
     is_known = (cells.n_by_rater >= 2).to(p.bias.dtype)  # (R,)
-    scale = 1 + (p.scale - 1) * is_known
+    scale = scales(cells, p)
     of_rater = torch.cat(
         (p.bias[:, None], scale[:, None], p.factor * is_known[:, None]), 1
     )  # (R, 2 + k)
@@ -92,11 +92,18 @@ def latent(cells: Cells, p: Parameters) -> Tensor:
     return p.intercept + mine[:, 0] + mine[:, 1] * liked
 
 
-def penalty(p: Parameters, config: RaterConfig) -> Tensor:
+def scales(cells: Cells, p: Parameters) -> Tensor:
+    """(R,) of mean 1, so that larger scales cannot make the ridges on items smaller; the same for
+    everybody with fewer than two ratings."""
+    scale = torch.where(cells.n_by_rater >= 2, p.scale, 1.0)
+    return scale / scale.mean()
+
+
+def penalty(cells: Cells, p: Parameters, config: RaterConfig) -> Tensor:
     """Ridges, in ratings."""
     return (
         config.ridge_bias * (p.bias**2).sum()
-        + config.ridge_scale * ((p.scale - 1) ** 2).sum()
+        + config.ridge_scale * ((scales(cells, p) - 1) ** 2).sum()
         + config.ridge * (p.weight[0] ** 2).sum()
         + config.ridge_factor * ((p.weight[1:] ** 2).sum() + (p.factor**2).sum())
         + config.ridge_hidden * (p.hidden**2).sum()
@@ -138,7 +145,7 @@ def objective(cells: Cells, p: Parameters, noise: Tensor, config: RaterConfig) -
     each = head_loss(
         config.head, latent(cells, p), cells.target, noise[cells.rater], cuts, config.huber_delta
     )
-    return ((cells.weight * each).sum() + penalty(p, config)) / cells.weight.sum()
+    return ((cells.weight * each).sum() + penalty(cells, p, config)) / cells.weight.sum()
 
 
 def descend(
@@ -314,7 +321,7 @@ def _canonical(cells: Cells, p: Parameters, noise: Tensor, config: RaterConfig) 
     """
     is_known = cells.n_by_rater >= 2
     bias, factor = p.bias.clone(), p.factor * is_known[:, None]
-    scale = torch.where(is_known, p.scale, 1.0)
+    scale = scales(cells, p)
     weight, part = p.weight.clone(), item_part(cells.x, p.weight, p.hidden)
     rated = torch.bincount(cells.item, minlength=cells.n_item) > 0
 
@@ -327,10 +334,6 @@ def _canonical(cells: Cells, p: Parameters, noise: Tensor, config: RaterConfig) 
     bias = bias + scale * (offset[0] + factor @ offset[1:])
     part = part - offset
 
-    stretch = scale.mean()
-    if config.learn_scale and stretch.abs() > 1e-3:
-        scale = scale / stretch
-        weight, offset, part = weight * stretch, offset * stretch, part * stretch
     intercept = p.intercept + bias.mean()
     bias = bias - bias.mean()
 
