@@ -31,7 +31,8 @@ from memformer.reward.ratings import Ratings, item_means
 SEEDS = range(5)
 N_RATER, N_ITEM, RANK = 200, 300, 2
 DENSITIES = (3, 10, 30)
-BY_TASTE = 1.5
+BY_TASTE = (0.0, 0.75, 1.5)
+"""How strongly the logarithm of the odds of rating rises with liking; 0: missing at random."""
 BIAS = RaterConfig(learn_noise=False, tolerance=1e-8)
 LOW_RANK = RaterConfig(rank=RANK, learn_noise=False, tolerance=1e-8)
 
@@ -48,7 +49,7 @@ def world(seed: int, n_per_item: int, by_taste: float) -> tuple[Ratings, Tensor]
     shared, bias = normal(N_ITEM), 0.7 * normal(N_RATER)
     utility = 4 + shared + bias[:, None] + taste
     odds = torch.exp(by_taste * (shared + taste))  # of what is liked, not of who rates high
-    p = (odds / odds.mean() * n_per_item / N_RATER).clamp(1e-3, 1)
+    p = (odds / odds.mean() * n_per_item / N_RATER).clamp(1e-4, 1)
     rater, item = (torch.rand(N_RATER, N_ITEM, generator=g) < p).nonzero(as_tuple=True)
     value = (utility[rater, item] + 0.7 * normal(len(rater))).round().clamp(1, 7)
     return (
@@ -80,7 +81,7 @@ def main() -> None:
     torch.set_num_threads(1)
     result: dict[str, Any] = {"rows": [], "seeds": list(SEEDS), "machine": describe()}
     result["configs"] = {"bias": to_json(BIAS), "low rank": to_json(LOW_RANK)}
-    for by_taste in (0.0, BY_TASTE):
+    for by_taste in BY_TASTE:
         for density in DENSITIES:
             each = [correlations(seed, density, by_taste) for seed in SEEDS]
             row = {

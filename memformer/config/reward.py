@@ -39,8 +39,9 @@ class RaterConfig:
     (not with the ordinal head, whose scale does this)."""
     noise_prior: float = 10.0
     """Ratings of average noise that each rater is credited with."""
-    min_propensity: float = 0.02
-    """A smaller logged propensity counts as this one, which bounds the weights."""
+    min_propensity: float = 0.001
+    """A smaller logged propensity counts as this one, which bounds the weights. Keep it well below
+    the share of cells that are rated, else all weights are equal; clipped cells are counted."""
     huber_delta: float = 1.345
     """Where Huber's loss becomes linear, in standard deviations of the noise."""
     aggregate: Aggregate = "mean"

@@ -101,6 +101,13 @@ def test_known_propensities_beat_none_where_people_rate_what_they_like():
     assert min(lead) > 0.02 and sum(lead) / 4 > 0.05
 
 
+def test_clipping_most_propensities_is_said(caplog):
+    w = world(rank=0, by_taste=1.0)
+    config = RaterConfig(learn_scale=False, learn_noise=False, min_propensity=0.9)
+    assert fit_raters(w.ratings, None, config, seed=0).report["n_clipped"] > 100
+    assert "are below min_propensity=0.9 and count as it" in caplog.text
+
+
 def test_order_of_raters_items_and_rows_changes_nothing_but_order():
     w = world(rank=2)
     config = RaterConfig(rank=2, **TIGHT)
