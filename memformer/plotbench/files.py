@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from memformer.data.records import from_record, to_record
 from memformer.plotbench.make import BENCH_VERSION, content_hash
-from memformer.plotbench.records import from_record, to_record
 from memformer.plotbench.story import Bench, Probe, Story, Trace
 from memformer.plotbench.validity import incomplete_groups, refuse_faults
 

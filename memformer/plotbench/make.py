@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from memformer.config.plotbench import MakeConfig
+from memformer.data.records import to_record
 from memformer.plotbench.names import (
     CHARS_PER_TOKEN,
     CHARS_PER_TOKEN_OF_LENGTH,
@@ -16,7 +17,6 @@ from memformer.plotbench.names import (
 )
 from memformer.plotbench.planner import families_named
 from memformer.plotbench.probes import probes_of
-from memformer.plotbench.records import to_record
 from memformer.plotbench.story import Bench, Probe, Split, Story, Trace
 from memformer.plotbench.twins import build
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from memformer.plotbench.records import from_record, to_record
+from memformer.data.records import from_record, to_record
 
 T = TypeVar("T")
 

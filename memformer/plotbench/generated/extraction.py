@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from memformer.data.records import from_record
 from memformer.plotbench.frames.state import STATE
 from memformer.plotbench.generated.grammar import DEEDS, Assertion, extract
 from memformer.plotbench.generated.judge import judge
@@ -20,7 +21,6 @@ from memformer.plotbench.generated.sentences import Lexicon
 from memformer.plotbench.names import VALUES, of_split, person
 from memformer.plotbench.probes import probes_of
 from memformer.plotbench.prose import cast_slots, person_slots, render
-from memformer.plotbench.records import from_record
 from memformer.plotbench.statistics import Estimate, interval, mean, of_share, story_sums
 from memformer.plotbench.story import FAMILIES, Span, Split
 from memformer.plotbench.twins import Draft, build, events_of

@@ -12,7 +12,7 @@ from typing import Literal
 
 from memformer.data.cleaning import CLEANING
 from memformer.data.manuscripts import Manuscript
-from memformer.plotbench.records import from_record
+from memformer.data.records import from_record
 from memformer.plotbench.story import Side
 
 Source = Literal["classics", "austen", "moby-dick"]

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from memformer.config.plotbench_generated import GenerateConfig
+from memformer.data.records import from_record, to_record
 from memformer.plotbench.generated.extraction import (
     Planted,
     ReadSentence,
@@ -21,7 +22,6 @@ from memformer.plotbench.generated.extraction import (
 from memformer.plotbench.generated.rates import Rates, tallies
 from memformer.plotbench.generated.report import Validity, generated_table
 from memformer.plotbench.generated.texts import own_texts
-from memformer.plotbench.records import from_record, to_record
 from tests.plotbench.generated.examples import (
     BENCH,
     NOT_READ,

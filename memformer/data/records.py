@@ -2,18 +2,56 @@
 
 import types
 from dataclasses import MISSING, asdict, fields, is_dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 
 
 def to_record(value: Any) -> dict[str, Any]:
-    """Fields by name, nested ones too; JSON makes lists of tuples."""
+    """Fields by name, nested ones too; JSON makes lists of tuples. Times stay what they are."""
     return asdict(value)
 
 
+def read_time(text: str, name: str = "time") -> datetime:
+    """An ISO 8601 time with its offset from UTC, as UTC: `2026-06-01T12:00:00+02:00`, or `...Z`.
+
+    Raises:
+        ValueError: it is no such time, or has no offset: nobody knows which moment it was.
+    """
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(
+            f"{name} must be an ISO 8601 time such as 2026-06-01T12:00:00+02:00, got {text!r:.80}"
+        ) from None
+    return to_utc(time, name)
+
+
+def to_utc(time: datetime, name: str = "time") -> datetime:
+    """The same moment in UTC.
+
+    Raises:
+        ValueError: the time has no offset from UTC, or lies outside the calendar.
+    """
+    if time.utcoffset() is None:
+        raise ValueError(
+            f"{name} must say its offset from UTC, such as +02:00 or Z, got {time.isoformat()}"
+        )
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{name} lies outside the calendar: {time.isoformat()}") from None
+
+
+def write_time(time: datetime) -> str:
+    """A time as `read_time` reads it, in UTC: `2026-06-01T10:00:00Z`."""
+    return to_utc(time).isoformat().removesuffix("+00:00") + "Z"
+
+
 def from_record(kind: type[T], values: object) -> T:
-    """Build a dataclass from what JSON holds; lists become tuples, objects nested dataclasses.
+    """Build a dataclass from what JSON holds; lists become tuples, objects nested dataclasses, ISO
+    times with an offset moments in UTC.
 
     Raises:
         ValueError: no object, a field missing or unknown, a value of another type; the message
@@ -45,6 +83,11 @@ def _read(hint: Any, value: Any, where: str) -> Any:
             return None
         (hint,) = (each for each in inner if each is not type(None))
         return _read(hint, value, where)
+    if hint is datetime:
+        if isinstance(value, datetime):
+            return to_utc(value, where)
+        if isinstance(value, str):
+            return read_time(value, where)
     if origin is tuple and isinstance(value, list):
         each = inner[:1] * len(value) if inner[-1:] == (Ellipsis,) else inner
         if len(each) == len(value):

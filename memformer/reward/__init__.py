@@ -1,0 +1,1 @@
+"""A loss for a good novel, learned from reviews and ratings."""
