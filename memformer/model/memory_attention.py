@@ -194,6 +194,10 @@ class MemoryAttention(nn.Module):
             x, columns.keys, columns.values, columns.fraction, lengths, retrieved, compressive
         )
 
+    def queries(self, x: Tensor) -> Tensor:
+        """x (B, L, n_embd) -> (B, H, L, D): what the memory is asked with, without position."""
+        return self._project(x)[0]
+
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q = rearrange(self.q(x), "b l (h d) -> b h l d", d=self.head_dim)
         k = rearrange(self.k(x), "b l (g d) -> b g l d", d=self.head_dim)
