@@ -1,18 +1,20 @@
 """Which memory learns to recall pairs that left the window, for the same tokens?
 
-Texts of 64 tokens: four pairs of a key and a value, then each key asked twice among noise; the loss
-is on answers alone. Two layers of width 48 with a window of 16, read in one piece, so that every
-memory has its gradients; 320 steps of 24 texts, 491,520 tokens. A memory, if any, is in the second
+Texts of 48 tokens: four pairs of a key and a value, then each key asked twice among noise; the loss
+is on answers alone. Two layers of width 48 with a window of 8, read in one piece, so that every
+memory has its gradients; 320 steps of 32 texts, 491,520 tokens. A memory, if any, is in the second
 layer (RMT's memory tokens are in all of the decoder). A guess is right 1 time in 16, among the
 values seen 1 in 4.
 
 Arms    joint, gate, tanh    the 8 best older pairs, found by content, without position
-        none                 window 16 alone
-        window 32, full      a longer window; one that holds the text (256)
+        none                 window 8 alone
+        window 16, full      a longer window; one that holds every text (256)
         infini               compressive memory, delta rule, blocks of 8; infini linear
-        rmt                  4 memory tokens, blocks of 12
-Expect: full and joint solve it (.99), gate and tanh follow, none stays near a guess; window 32 has
-        what is nearer than that. Infini and RMT learn more slowly: above none, below joint.
+        rmt                  4 memory tokens, blocks of 12, and so a window of 16
+Expect: full and joint solve it (.99 of what is asked 16 or more tokens back), gate and tanh follow,
+        none and window 16 stay near a guess. Infini and RMT learn more slowly: above none, below
+        joint. In the first trials joint was solved after 250,000 tokens, Infini at .15 after
+        370,000.
 Run:    memformer ablate experiments/rivals.py --out runs/rivals
 Result: experiments/README.md
 """
@@ -30,7 +32,7 @@ from memformer.model.decoder import Decoder
 from memformer.model.state import DecoderState
 
 TASK = Recall(n_key=16, n_value=16, n_noise=8)
-WINDOW, N_TOKEN, N_PAIR, N_LANE = 16, 64, 4, 24
+WINDOW, LONGER, N_TOKEN, N_PAIR, N_LANE = 8, 16, 48, 4, 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,14 +54,14 @@ class Tested(NamedTuple):
 
     near: dict[str, float]
     """Share right where the answer is in the window; by test batch."""
+    between: dict[str, float]
+    """Share right where only the longer window has it."""
     beyond: dict[str, float]
     """Share right where it stands 16 or more tokens back."""
-    far: dict[str, float]
-    """32 or more."""
     long: dict[str, float]
     """In texts of 256 tokens, every pair asked once, at the end."""
     n_byte: int
-    """State of one lane after 64 tokens: window, and memory of whatever kind."""
+    """State of one lane after 48 tokens: window, and memory of whatever kind."""
 
 
 def make(config: Study, folder: Path) -> Tested:
@@ -75,11 +77,13 @@ def make(config: Study, folder: Path) -> Tested:
     for at in training(model, draw, config.optimiser, config.n_step):
         if at.step % 80 == 0:
             print(f"step {at.step}, {at.n_token} tokens, loss {at.loss:.3f}", flush=True)
-    shares: dict[str, dict[str, float]] = {name: {} for name in ("near", "beyond", "far", "long")}
+    shares: dict[str, dict[str, float]] = {
+        name: {} for name in ("near", "between", "beyond", "long")
+    }
     for unit in "abcd":
         hits, distance, state = answers(model, unit, N_TOKEN, n_ask=2, n_lane=64)
-        ranges = {"near": (0, WINDOW), "beyond": (WINDOW, N_TOKEN), "far": (32, N_TOKEN)}
-        for name, (least, most) in ranges.items():
+        ends = (0, WINDOW, LONGER, N_TOKEN)
+        for name, least, most in zip(("near", "between", "beyond"), ends, ends[1:], strict=False):
             is_in = (distance >= least) & (distance < most)
             shares[name][unit] = float(hits[is_in].float().mean())
         n_byte = bytes_of(state) // 64
@@ -122,20 +126,23 @@ INFINI = {**OFF, "model.compressive.layers": (1,), "model.compressive.block_len"
 VARIANTS = {
     "joint": {},
     "none": OFF,
-    "window 32": {**OFF, "model.window": 32},
+    "window 16": {**OFF, "model.window": LONGER},
     "full": {**OFF, "model.window": 256},
     "gate": {"model.memory.combine": "gate"},
     "tanh": {"model.memory.combine": "tanh"},
     "infini": INFINI,
     "infini linear": {**INFINI, "model.compressive.update": "linear"},
-    "rmt": {**OFF, "model.recurrent.n_token": 4, "model.recurrent.block_len": 12},
-}
+    "rmt": {
+        **OFF, "model.window": LONGER, "model.recurrent.n_token": 4,
+        "model.recurrent.block_len": 12,
+    },
+}  # fmt: skip
 SEEDS = range(3)
 SHARE = "share of answers right"
 METRICS = (
-    Metric(name="beyond the window", of=lambda t: t.beyond, better="higher", what=SHARE),
-    Metric(name="32 tokens back or more", of=lambda t: t.far, better="higher", what=SHARE),
+    Metric(name="16 tokens back or more", of=lambda t: t.beyond, better="higher", what=SHARE),
     Metric(name="texts of 256 tokens", of=lambda t: t.long, better="higher", what=SHARE),
-    Metric(name="in the window", of=lambda t: t.near, better="higher", what=SHARE),
+    Metric(name="8 to 15 tokens back", of=lambda t: t.between, better="higher", what=SHARE),
+    Metric(name="in the window of 8", of=lambda t: t.near, better="higher", what=SHARE),
     Metric(name="state", of=lambda t: {"a lane": t.n_byte}, what="bytes of one lane's state"),
 )
