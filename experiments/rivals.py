@@ -101,7 +101,7 @@ def answers(
     batch = TASK.draw(n_lane, n_token, n_pair=N_PAIR, n_ask=n_ask, rng=rng)
     state, found = model.new_state(n_lane), []
     for i in range(0, n_token, N_TOKEN):
-        out = model(batch.tokens[:, i : i + N_TOKEN], state)
+        out = model(batch.tokens[:, i : min(i + N_TOKEN, n_token)], state)
         state.advance(out)
         found.append(out.logits.argmax(-1))
     is_right = torch.cat(found, dim=1) == batch.tokens[:, 1 : n_token + 1]
