@@ -9,7 +9,7 @@ from memformer.ablation.experiment import load_experiment
 
 FILE = Path(__file__).parents[2] / "experiments" / "rivals.py"
 ARMS = [
-    "joint", "none", "window 16", "full", "gate", "tanh", "infini", "infini linear", "rmt",
+    "joint", "none", "window 16", "full", "gate", "tanh", "infini", "rmt",
 ]  # fmt: skip
 
 
