@@ -14,9 +14,9 @@ Arms    joint, gate, tanh    the 8 best older pairs, found by content, without p
 Windows and convolutions of two layers hand on what stands up to 20 tokens back (36 with window 16):
 only what is asked in texts of 256 tokens is out of their reach for certain.
 Expect: full and joint solve it (.99 of what is asked 16 or more tokens back), gate and tanh follow,
-        none stays near a guess. Infini and RMT learn more slowly: above none, below joint. In first
-        trials of one seed joint solved it after 250,000 tokens, and Infini stood at .15 after
-        370,000; with a window of 16 and texts of 64 tokens the two were near each other, .37 and .30.
+        none stays near a guess. Infini and RMT learn more slowly: above none, below joint.
+        In first trials of one seed joint solved it after 250,000 tokens, and Infini stood at .15
+        after 370,000; with a window of 16 and texts of 64 tokens they stood at .37 and .30.
 Run:    memformer ablate experiments/rivals.py --out runs/rivals
 Result: experiments/README.md
 """
