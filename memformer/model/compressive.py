@@ -27,7 +27,7 @@ class CompressiveMemory(nn.Module):
 
     Keys and queries have no position here, as in the paper. Departures from it: A_dot is the
     window, which slides, instead of the block alone; in the manuscript's first block, where M is
-    empty, A = A_dot; query heads of one key/value head share a memory; β starts at -1 (the paper
+    empty, A = A_dot; query heads of one key/value head share a memory; β starts at 0 (the paper
     does not say); with normalised keys σ gets √D times the unit vector, whose components would
     else be too small to tell keys apart.
 
@@ -43,7 +43,7 @@ class CompressiveMemory(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self.key_scale, self.query_scale = config, key_scale, query_scale
-        self.gate = nn.Parameter(torch.full((n_head,), -1.0))
+        self.gate = nn.Parameter(torch.zeros(n_head))
 
     def forward(
         self,
