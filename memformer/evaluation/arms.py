@@ -128,7 +128,14 @@ def config_of(arm: Arm, base: DecoderConfig, n_tokens: int) -> DecoderConfig:
         raise ValueError(f"arm {arm.name!r}: attention='window' has no sinks, got {config.n_sink}")
     if not arm.is_full and (arm.memory == "off") == config.has_memory:
         raise ValueError(
-            f"arm {arm.name!r}: memory={arm.memory!r} with memory.layers={config.memory.layers!r}"
+            f"arm {arm.name!r}: memory={arm.memory!r} with memory.layers={config.memory.layers!r}, "
+            f"compressive.layers={config.compressive.layers!r} and "
+            f"recurrent.n_token={config.recurrent.n_token}"
+        )
+    if arm.memory == "shuffled" and not config.memory_layers:
+        raise ValueError(
+            f"arm {arm.name!r}: memory='shuffled' needs a memory of pairs (memory.layers); a "
+            "compressive or recurrent one has none: take memory='other_book'"
         )
     return config
 

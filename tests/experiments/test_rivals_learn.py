@@ -45,7 +45,7 @@ def share_beyond(arm, n_step):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("arm", "n_step", "least"), [
-    ("paged", 100, 0.9), ("delta", 300, 0.5), ("linear", 300, 0.5), ("recurrent", 100, 0.9),
+    ("paged", 100, 0.9), ("delta", 300, 0.35), ("linear", 300, 0.35), ("recurrent", 100, 0.9),
 ])  # fmt: skip
 def test_a_memory_learns_what_a_window_cannot(arm, n_step, least):
     assert share_beyond(arm, n_step) > least
@@ -53,4 +53,4 @@ def test_a_memory_learns_what_a_window_cannot(arm, n_step, least):
 
 @pytest.mark.slow
 def test_a_window_alone_learns_no_more_than_a_guess():
-    assert share_beyond("none", 300) < 0.3
+    assert share_beyond("none", 300) < 0.25

@@ -10,10 +10,10 @@ def _sigma(x):
     return torch.where(x > 0, x + 1, x.exp())
 
 
-def turned(q: Tensor, k: Tensor, distance: float, base: float) -> Tensor:
-    """Logit of one query (D,) and one key (D,) at a rotary distance in tokens."""
-    at = torch.tensor([[float(distance)]])
-    return rotate(q[None, None, None], at, base)[0, 0, 0] @ k
+def turned(q: Tensor, k: Tensor, distances: list[int], base: float) -> Tensor:
+    """Logits of one query (D,) and n keys (n, D), each at its rotary distance in tokens."""
+    at = torch.tensor([distances], dtype=torch.float32)
+    return (rotate(q.expand(1, 1, len(k), -1), at, base)[0, 0] * k).sum(-1)
 
 
 def windowed(q, k, v, base, window, n_sink=0, sink_distance=None):
@@ -23,8 +23,7 @@ def windowed(q, k, v, base, window, n_sink=0, sink_distance=None):
         seen = [s for s in range(t + 1) if t - s < window or s < n_sink]
         far = sink_distance or len(q)
         gaps = [t - s if t - s < window else min(t - s, far) for s in seen]
-        logits = torch.stack([turned(q[t], k[s], d, base) for s, d in zip(seen, gaps, strict=True)])
-        rows.append(logits.softmax(0) @ v[seen])
+        rows.append(turned(q[t], k[seen], gaps, base).softmax(0) @ v[seen])
     return torch.stack(rows)
 
 
@@ -136,8 +135,9 @@ def _attend(layer, held, h, kind, i, first, config):
             if at - s < W or s < config.n_sink:
                 gaps.append((pair, at - s))
         gaps += [(pair, i - j) for j, pair in enumerate(held.write)]
-    heads = []
+    keys, values = (torch.stack([pair[i] for pair, _ in gaps], dim=1) for i in (0, 1))
+    distances, heads = [distance for _, distance in gaps], []
     for n in range(layer.n_head):
-        logits = torch.stack([turned(q[n], pair[0][n], d, layer.rope_base) for pair, d in gaps])
-        heads.append(logits.softmax(0) @ torch.stack([pair[1][n] for pair, _ in gaps]))
+        weights = turned(q[n], keys[n], distances, layer.rope_base).softmax(0)
+        heads.append(weights @ values[n])
     return layer.o(torch.cat(heads))

@@ -58,9 +58,10 @@ def same(a, b):
 
 
 def test_segment_length_does_not_change_logits(model, tokens, u):
+    tokens, u = tokens[:, :67], u[:, :67]
     with torch.no_grad():
         whole = read(model, tokens, 100, u)
-        for segment_len in (1, 7, 16, 45):
+        for segment_len in (1, 9, 45):
             got = read(model, tokens, segment_len, u)
             torch.testing.assert_close(got, whole, atol=1e-5, rtol=0)
 
