@@ -302,3 +302,18 @@ def test_state_of_another_rival_is_refused(tokens):
         model.reconfigure({"compressive.block_len": 5})(tokens, model.new_state(2))
     with pytest.raises(ValueError, match="the state was made with recurrent"):
         Decoder(small_config(**RIVALS["recurrent"]))(tokens, Decoder(small_config()).new_state(2))
+
+
+def test_bfloat16_reads_like_float32_and_trains(model, tokens):
+    model = model.float()
+    with torch.no_grad():
+        expected = read(model, tokens, 16).softmax(-1)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            mixed = read(model, tokens, 16).float().softmax(-1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        state = model.new_state(2, grad_segments=3)
+        read(model, tokens[:, :40], 16, state=state).float().logsumexp(-1).sum().backward()
+    assert all(w.grad.isfinite().all() for w in model.parameters() if w.grad is not None)
+    with torch.no_grad():
+        got = read(model.bfloat16(), tokens, 16).float().softmax(-1)
+    assert (mixed - expected).abs().mean() < 2e-3 and (got - expected).abs().mean() < 2e-3
