@@ -114,9 +114,7 @@ def token_ends(told: str) -> Ends:
 def _ours(
     decoder: Decoder, tokenizer: Tokenizer, name: str, config: ScoreConfig, device: str
 ) -> MemformerScorer:
-    condition = (
-        "on" if decoder.config.memory_layers else "off" if decoder.config.n_sink else "window"
-    )
+    condition = "on" if decoder.config.has_memory else "off" if decoder.config.n_sink else "window"
     return MemformerScorer(
         decoder.to(device), tokenizer, name=name, config=config, condition=condition
     )

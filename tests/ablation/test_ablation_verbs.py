@@ -13,7 +13,7 @@ from tests.test_cli import run
 
 TRAINED = '''
 """Does a memory of 8 pairs help a toy?"""
-from memformer.ablation import held_out_nats, memory_gain
+from memformer.ablation import held_out_nats, memory_gain, recall_of_search
 from memformer.config import DecoderConfig, MemoryConfig, OptimiserConfig, RunConfig, StageConfig
 
 BASE = RunConfig(
@@ -27,7 +27,7 @@ BASE = RunConfig(
 )
 VARIANTS = {{"base": {{}}, "no memory": {{"model.memory.layers": ()}}}}
 SEEDS = range(1)
-METRICS = (held_out_nats, memory_gain)
+METRICS = (held_out_nats, memory_gain, recall_of_search)
 '''
 
 
@@ -55,7 +55,8 @@ def test_a_file_is_ablated_and_reported_and_two_runs_compared(trained, tmp_path)
     assert [row["variant"] for row in rows] == ["base", "no memory"]
     assert rows[0]["n_token"] == 1024 and rows[0]["n_parameter"] > 10_000
     assert set(rows[0]["metrics"]["memory gain"]) == {"held2", "held3"}
-    assert rows[1]["metrics"]["memory gain"] == {}
+    assert rows[1]["metrics"]["memory gain"] == rows[1]["metrics"]["recall of search"] == {}
+    assert rows[0]["metrics"]["recall of search"] == {"held2, layer 1": 1, "held3, layer 1": 1}
     assert [step for step, _ in rows[0]["curve"]] == [4, 8]
     assert (out / "plots" / "curves.svg").is_file()
     before = (out / "report.md").read_text()
