@@ -122,6 +122,25 @@ def run(arm: str, seed: int) -> dict[str, Any]:
     }
 
 
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as docs/reviewer.md shows them."""
+    head = (
+        "| arm | seed | gain | with another novel | beyond another novel | bits alone | gate "
+        "| head, 1 review | 4 |"
+    )
+    lines = [head, "|---|---|---|---|---|---|---|---|---|"]
+    for row in sorted(rows, key=lambda row: (ARMS.index(row["arm"]), row["seed"])):
+        gain = row["gain"]
+        cells = [
+            f"{gain[name]['value']:.3f} [{gain[name]['low']:.3f}, {gain[name]['high']:.3f}]"
+            for name in ("own", "shuffled", "beyond_shuffled")
+        ]
+        cells += [f"{gain['bits_alone']:.3f}", "open" if row["gate_passed"] else "closed"]
+        cells += [f"{each['correlation']:.2f}" for each in row["head"]]
+        lines.append(f"| {row['arm']} | {row['seed']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
