@@ -21,6 +21,8 @@ HOME = {
     "lightning": "training",
     "transformers": "interop",
     "lm_eval": "interop",
+    "krippendorff": "rating",
+    "pyarrow": "data",
     "typer": "cli",
     "ray": "ablation",
     "submitit": "ablation",

@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
+from memformer.cli.goodhart import goodhart_lab
 from memformer.cli.review import review_novels
 from memformer.cli.tables import print_table
 from memformer.cli.tune import tune_generator
 
 reward = typer.Typer(no_args_is_help=True, help="A loss from reviews and ratings.")
 
-
+reward.command("goodhart")(goodhart_lab)
 reward.command("review")(review_novels)
 reward.command("tune")(tune_generator)
 
