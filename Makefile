@@ -13,7 +13,7 @@ install: $(READY)
 $(READY): setup.cfg setup.py constraints.txt memformer/memory/_fused.cpp
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,hf]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,hf,rate]'
 	touch $@
 
 demo: $(READY)

@@ -101,7 +101,7 @@ def variance_split(
         - _pairs(t, t.rater, t.n_rater, both).sum(1)
         + _pairs(t, t.cell, t.n_cell, both).sum(1)
     )
-    within = _pooled(same_item, np.bincount(t.item, wr, t.n_item), u)
+    within = _pooled(same_item, np.bincount(t.item, wr, t.n_item).astype(np.float64), u)
     apart = _ratio(neither[0], neither[1])
     if math.isnan(within) or math.isnan(apart):
         raise ValueError(
@@ -109,7 +109,7 @@ def variance_split(
             f"and another item and rater, got {t.n_rater} raters, {t.n_item} items and "
             f"{len(t.value)} ratings"
         )
-    between = _pooled(same_rater, np.bincount(t.rater, ui, t.n_rater), w)
+    between = _pooled(same_rater, np.bincount(t.rater, ui, t.n_rater).astype(np.float64), w)
     if math.isnan(between):
         return VarianceSplit(apart - within, within, None, None, None)
     noise = _noise(t, both)
