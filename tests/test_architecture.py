@@ -24,6 +24,8 @@ HOME = {
     "krippendorff": "rating",
     "pyarrow": "data",
     "typer": "cli",
+    "ray": "ablation",
+    "submitit": "ablation",
 }
 # the memory's interface and its files, never a way of searching
 SEEN_BY_MODEL = {

@@ -1,10 +1,11 @@
 """Dataclasses as JSON records and back, strictly: no field too many, none of another type."""
 
 import types
+from collections.abc import Hashable
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 
@@ -60,7 +61,7 @@ def from_record(kind: type[T], values: object) -> T:
     """
     if not isinstance(values, dict):
         raise ValueError(f"must be a JSON object, got {type(values).__name__}")
-    hints, needed = _fields(kind)  # type: ignore[arg-type]  # a type is hashable
+    hints, needed = _fields(cast(Hashable, kind))
     for name in values:
         if name not in hints:
             raise ValueError(f"has no field {name!r}; known are {', '.join(hints)}")
@@ -71,7 +72,7 @@ def from_record(kind: type[T], values: object) -> T:
 
 
 @lru_cache(maxsize=256)
-def _fields(kind: type) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _fields(kind: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Types of a dataclass's fields by name, and the fields that have no default."""
     hints = get_type_hints(kind)
     every = fields(kind)

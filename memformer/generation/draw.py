@@ -34,8 +34,21 @@ def draw(probability: Tensor, seed: int, positions: Sequence[int]) -> Tensor:
     Returns:
         (B,) int64 on the device of `probability`; never a token of probability 0.
     """
-    cumulative = probability.cpu().double().cumsum(-1)  # (B, V)
     u = [uniform(seed, lane, position) for lane, position in enumerate(positions)]
-    target = torch.tensor(u, dtype=torch.float64)[:, None] * cumulative[:, -1:]
+    return invert(probability, u)
+
+
+def invert(probability: Tensor, u: Sequence[float]) -> Tensor:
+    """The token of each lane at which the cumulative distribution passes u in [0, 1).
+
+    Args:
+        probability: as in `draw`.
+        u: one number a lane.
+
+    Returns:
+        As `draw`.
+    """
+    cumulative = probability.cpu().double().cumsum(-1)  # (B, V)
+    target = torch.tensor(list(u), dtype=torch.float64)[:, None] * cumulative[:, -1:]
     token = torch.searchsorted(cumulative, target, right=True)[:, 0]
     return token.to(probability.device)

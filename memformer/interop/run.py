@@ -49,7 +49,21 @@ def load_run(folder: Path) -> tuple[Decoder, Tokenizer]:
         if is_run(folder):
             raise ValueError(f"{folder} is a run that has not ended: go on with it by --resume")
         raise ValueError(f"{folder} is no run of `memformer train`: nothing was trained there")
-    return load_model(model), _tokenizer_in(model)
+    return load_model(model), load_tokenizer(model)
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer that stands in a folder, SentencePiece's or one of `transformers`.
+
+    Raises:
+        FileNotFoundError, ValueError: none is there, or it is damaged.
+        ImportError: it is one of `transformers`, which is not here.
+    """
+    if (folder / FILE).is_file():
+        return SentencePieceTokenizer.load(folder / FILE)
+    from memformer.interop.tokenizer import HFTokenizer
+
+    return HFTokenizer.load(folder)
 
 
 def start_of(config: RunConfig, folder: Path | None = None) -> tuple[Decoder, Tokenizer] | None:
@@ -74,7 +88,7 @@ def start_of(config: RunConfig, folder: Path | None = None) -> tuple[Decoder, To
         return None
     if folder is not None and has_checkpoint(folder) and _has_tokenizer(folder):
         with torch.device("meta"):
-            return Decoder(config.model), _tokenizer_in(folder)
+            return Decoder(config.model), load_tokenizer(folder)
     tokenizer: Tokenizer
     wanted = config.model
     path = smollm2() / SMOLLM2_FILE if config.start == "smollm2" else Path(config.start)
@@ -128,14 +142,6 @@ def _books_of(folder: Path) -> Iterator[dict[str, Any]]:
     start = read_json(path).get("config", {}).get("start") if path.is_file() else None
     if start and (Path(start) / "run.json").is_file():
         yield from _books_of(Path(start))
-
-
-def _tokenizer_in(folder: Path) -> Tokenizer:
-    if (folder / FILE).is_file():
-        return SentencePieceTokenizer.load(folder / FILE)
-    from memformer.interop.tokenizer import HFTokenizer
-
-    return HFTokenizer.load(folder)
 
 
 def _has_tokenizer(model: Path) -> bool:

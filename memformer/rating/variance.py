@@ -101,7 +101,7 @@ def variance_split(
         - _pairs(t, t.rater, t.n_rater, both).sum(1)
         + _pairs(t, t.cell, t.n_cell, both).sum(1)
     )
-    within = _pooled(same_item, _sums(t.item, wr, t.n_item), u)
+    within = _pooled(same_item, np.bincount(t.item, wr, t.n_item).astype(np.float64), u)
     apart = _ratio(neither[0], neither[1])
     if math.isnan(within) or math.isnan(apart):
         raise ValueError(
@@ -109,7 +109,7 @@ def variance_split(
             f"and another item and rater, got {t.n_rater} raters, {t.n_item} items and "
             f"{len(t.value)} ratings"
         )
-    between = _pooled(same_rater, _sums(t.rater, ui, t.n_rater), w)
+    between = _pooled(same_rater, np.bincount(t.rater, ui, t.n_rater).astype(np.float64), w)
     if math.isnan(between):
         return VarianceSplit(apart - within, within, None, None, None)
     noise = _noise(t, both)
@@ -121,10 +121,6 @@ def variance_split(
         interaction=rest - (noise or 0.0),
         noise=noise,
     )
-
-
-def _sums(group: NDArray[np.int64], weight: Floats, n: int) -> Floats:
-    return np.asarray(np.bincount(group, weight, n), dtype=np.float64)
 
 
 def _pairs(t: Tally, group: NDArray[np.int64], n: int, weight: Floats) -> Floats:

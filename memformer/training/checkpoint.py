@@ -65,8 +65,7 @@ def save_checkpoint(
     Raises:
         SaveFailed: the disk is full or cannot be written; the checkpoint before still opens.
     """
-    moments = optimiser.state_dict()["state"]
-    flat = {f"{i}.{name}": t for i, each in moments.items() for name, t in each.items()}
+    flat = moments_of(optimiser)
     manifest = {
         "kind": KIND,
         "run": to_json(config),
@@ -110,14 +109,8 @@ def load_checkpoint(
         )
     device = model.embedding.weight.device
     model.load_state_dict(read_tensors(folder, manifest["weights"], device))
-    moments: dict[int, dict[str, Tensor]] = {}
-    if manifest["optimiser"] is not None:
-        for name, tensor in read_tensors(folder, manifest["optimiser"], device).items():
-            i, _, kind = name.partition(".")
-            # torch keeps the count of steps on the CPU
-            moments.setdefault(int(i), {})[kind] = tensor.cpu() if kind == "step" else tensor
-    groups = optimiser.state_dict()["param_groups"]
-    optimiser.load_state_dict({"state": moments, "param_groups": groups})
+    stored = manifest["optimiser"]
+    set_moments(optimiser, {} if stored is None else read_tensors(folder, stored, device))
     if average is not None:
         for name, tensor in read_tensors(folder, manifest["average"], device).items():
             average[name].copy_(tensor)
@@ -127,6 +120,23 @@ def load_checkpoint(
         state=read_state(folder, manifest["state"], model),
         random=read_tensors(folder, manifest["random"]),
     )
+
+
+def moments_of(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """What an optimiser remembers, flat, for `write_tensors` and `set_moments`."""
+    moments = optimiser.state_dict()["state"]
+    return {f"{i}.{name}": t for i, each in moments.items() for name, t in each.items()}
+
+
+def set_moments(optimiser: torch.optim.Optimizer, flat: dict[str, Tensor]) -> None:
+    """Give an optimiser over the same weights what `moments_of` found."""
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in flat.items():
+        i, _, kind = name.partition(".")
+        # torch keeps the count of steps on the CPU
+        moments.setdefault(int(i), {})[kind] = tensor.cpu() if kind == "step" else tensor
+    groups = optimiser.state_dict()["param_groups"]
+    optimiser.load_state_dict({"state": moments, "param_groups": groups})
 
 
 def random_state() -> dict[str, Tensor]:

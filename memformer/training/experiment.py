@@ -4,9 +4,11 @@ import json
 import runpy
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from memformer.config import RunConfig, from_json, to_json
+
+T = TypeVar("T")
 
 
 def read_base(path: Path) -> RunConfig:
@@ -24,7 +26,7 @@ def read_base(path: Path) -> RunConfig:
     return base
 
 
-def set_fields(config: RunConfig, changes: Iterable[str]) -> RunConfig:
+def set_fields(config: T, changes: Iterable[str]) -> T:
     """A copy with `path=value` settings; values are JSON (`null`, `[1, 2]`), else plain words.
 
     Raises:
@@ -41,9 +43,9 @@ def set_fields(config: RunConfig, changes: Iterable[str]) -> RunConfig:
         for name in parents:
             part = part.get(name) if isinstance(part, dict) else None
         if not isinstance(part, dict):
-            raise TypeError(f"RunConfig has no field {path!r}")
+            raise TypeError(f"{type(config).__name__} has no field {path!r}")
         part[leaf] = _value(value)
-    return from_json(RunConfig, whole)  # types are checked before the config's own rules
+    return from_json(type(config), whole)  # types are checked before the config's own rules
 
 
 def _value(text: str) -> Any:
