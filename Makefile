@@ -13,7 +13,7 @@ install: $(READY)
 $(READY): setup.cfg setup.py constraints.txt memformer/memory/_fused.cpp
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,hf]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,hf,rate]'
 	touch $@
 
 demo: $(READY)
@@ -28,6 +28,7 @@ test: lint
 	$(BIN)/python -m pytest -m "not slow and not gpu" --cov=memformer --cov-fail-under=90 --cov-report=term:skip-covered
 
 test-all: lint
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray,slurm]'
 	$(BIN)/python -m pytest
 
 # the peer's environment is its own: its requirements do not fit ours

@@ -26,6 +26,7 @@ from memformer.config import MemoryConfig
 from memformer.config.plotbench import MakeConfig
 from memformer.config.plotbench_generated import GenerateConfig
 from memformer.data import smollm2
+from memformer.data.records import to_record
 from memformer.data.sources import SMOLLM2_FILE
 from memformer.interop.transformers import load_llama
 from memformer.plotbench.generated.extraction import ReadSentence, ReadText, is_judged, load_read
@@ -37,7 +38,6 @@ from memformer.plotbench.generated.report import Validity
 from memformer.plotbench.generated.texts import TEXTS, Written, load_texts, write
 from memformer.plotbench.make import make
 from memformer.plotbench.memformer_scorer import MemformerScorer
-from memformer.data.records import to_record
 from memformer.plotbench.story import Bench
 
 

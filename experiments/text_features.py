@@ -54,7 +54,7 @@ def _compute(texts: Sequence[str], model: Model, batch_size: int) -> Tensor:
     ids = [row[:MAX_TOKENS] for row in ids]
     out: list[Tensor | None] = [None] * len(ids)
     start = time.perf_counter()
-    for n, batch in enumerate(_batches(ids, batch_size)):
+    for n, batch in enumerate(batches_by_length(ids, batch_size)):
         for i, vector in zip(batch, embed([ids[i] for i in batch]), strict=True):
             out[i] = vector
         if n % 20 == 0:
@@ -63,21 +63,21 @@ def _compute(texts: Sequence[str], model: Model, batch_size: int) -> Tensor:
     return torch.stack([each for each in out if each is not None])
 
 
-def _batches(ids: list[list[int]], size: int) -> Iterator[list[int]]:
+def batches_by_length(ids: list[list[int]], size: int) -> Iterator[list[int]]:
     """Texts of about one length together, so that little is padding."""
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     for start in range(0, len(order), size):
         yield order[start : start + size]
 
 
-def _padded(rows: list[list[int]], pad: int) -> tuple[Tensor, Tensor]:
+def padded(rows: list[list[int]], pad: int) -> tuple[Tensor, Tensor]:
     longest = max(map(len, rows))
     tokens = torch.tensor([row + [pad] * (longest - len(row)) for row in rows])
     mask = torch.arange(longest)[None] < torch.tensor([len(row) for row in rows])[:, None]
     return tokens, mask
 
 
-def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
+def masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
     weight = mask[..., None].float()
     return (hidden.float() * weight).sum(1) / weight.sum(1)
 
@@ -88,10 +88,10 @@ def _decoder(texts: Sequence[str]) -> tuple[Embed, list[list[int]]]:
     )
 
     def embed(rows: list[list[int]]) -> Tensor:
-        tokens, mask = _padded(rows, 0)
+        tokens, mask = padded(rows, 0)
         state = model.new_state(batch_size=len(rows))
         hidden = model(tokens, state, mask=mask, want_hidden=True, n_logits=0).hidden
-        return _mean(hidden, mask)
+        return masked_mean(hidden, mask)
 
     return embed, [list(tokenizer.encode(text).ids) for text in texts]
 
@@ -104,8 +104,8 @@ def _minilm(texts: Sequence[str]) -> tuple[Embed, list[list[int]]]:
     model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval()
 
     def embed(rows: list[list[int]]) -> Tensor:
-        tokens, mask = _padded(rows, tokenizer.pad_token_id)
+        tokens, mask = padded(rows, tokenizer.pad_token_id)
         hidden = model(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
-        return torch.nn.functional.normalize(_mean(hidden, mask), dim=-1)
+        return torch.nn.functional.normalize(masked_mean(hidden, mask), dim=-1)
 
     return embed, [tokenizer(text)["input_ids"] for text in texts]

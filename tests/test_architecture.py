@@ -21,7 +21,11 @@ HOME = {
     "lightning": "training",
     "transformers": "interop",
     "lm_eval": "interop",
+    "krippendorff": "rating",
+    "pyarrow": "data",
     "typer": "cli",
+    "ray": "ablation",
+    "submitit": "ablation",
 }
 # the memory's interface and its files, never a way of searching
 SEEN_BY_MODEL = {

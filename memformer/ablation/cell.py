@@ -11,16 +11,18 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from memformer.ablation.experiment import Experiment, load_experiment
 from memformer.ablation.metric import Metric
-from memformer.ablation.rows import Cell, Row, as_json, write_row
+from memformer.ablation.rows import Cell, Row, as_json, read_row, write_row
 from memformer.ablation.sizes import n_parameter, n_token
 from memformer.ablation.trained import Trained
 from memformer.evaluation.machine import describe
+from memformer.evaluation.store import read_json, write_json
 from memformer.process import tune_process
 
 ALREADY = 75  # exit code: another process works at this cell (EX_TEMPFAIL of sysexits.h)
@@ -40,6 +42,8 @@ class Order(NamedTuple):
 def run_cell(experiment: Experiment, out: Path, cell: Cell) -> Row:
     """Make and measure one cell and put its row in place; what it has made already is kept.
 
+    A row that another process has put there meanwhile is returned as it is.
+
     Raises:
         BlockingIOError: another process works at it.
         Exception: whatever making or measuring raises; its traceback is in `error.txt`.
@@ -48,6 +52,8 @@ def run_cell(experiment: Experiment, out: Path, cell: Cell) -> Row:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if (folder / "row.json").is_file():
+            return read_row(folder / "row.json")
         error = folder / "error.txt"
         error.unlink(missing_ok=True)
         try:
@@ -61,9 +67,9 @@ def run_cell(experiment: Experiment, out: Path, cell: Cell) -> Row:
 
 def _made(experiment: Experiment, folder: Path, cell: Cell) -> Row:
     config = experiment.config_of(*cell)
-    started = time.monotonic()
-    made = experiment.make(config, folder / "run")
-    metrics = {metric.name: _numbers(metric, made) for metric in experiment.metrics}
+    with _timed(folder / "seconds.json") as clock:
+        made = experiment.make(config, folder / "run")
+        metrics = {metric.name: _numbers(metric, made) for metric in experiment.metrics}
     return Row(
         variant=cell.variant,
         seed=cell.seed,
@@ -72,9 +78,26 @@ def _made(experiment: Experiment, folder: Path, cell: Cell) -> Row:
         curve=made.curve() if isinstance(made, Trained) else (),
         n_token=n_token(config),
         n_parameter=n_parameter(config),
-        wall_s=round(time.monotonic() - started, 1),
+        wall_s=round(clock.seconds, 1),
         machine=describe(),
     )
+
+
+class _Clock:
+    """Seconds spent on a cell, those of earlier tries included that did not end by a kill."""
+
+    seconds = 0.0
+
+
+@contextmanager
+def _timed(path: Path) -> Iterator[_Clock]:
+    clock, started = _Clock(), time.monotonic()
+    before = float(read_json(path)["seconds"]) if path.is_file() else 0.0
+    try:
+        yield clock
+    finally:
+        clock.seconds = before + time.monotonic() - started
+        write_json(path, {"seconds": clock.seconds})
 
 
 def _numbers(metric: Metric, made: Any) -> dict[str, float]:
@@ -84,6 +107,11 @@ def _numbers(metric: Metric, made: Any) -> dict[str, float]:
         if not math.isfinite(value):
             raise ValueError(f"metric {metric.name!r} is {value} for {unit}: it must be finite")
     return numbers
+
+
+def signal_name(code: int) -> str:
+    """Of the signal in a process's return code, minus its number: `SIGKILL`."""
+    return signal.Signals(-code).name
 
 
 def die_with_parent() -> None:

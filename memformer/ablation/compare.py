@@ -23,7 +23,7 @@ class Comparison(NamedTuple):
 
 
 def compare(a: Path, b: Path) -> Comparison:
-    """Compare two runs of `train`.
+    """Compare two runs of `train`, or cells of an ablation of such runs.
 
     Raises:
         ValueError: a folder is no run that has been validated, or the two share no held-out book.
@@ -40,6 +40,8 @@ def compare(a: Path, b: Path) -> Comparison:
 
 
 def _run(folder: Path) -> Trained:
+    folder = folder / "run" if (folder / "run" / "run.json").is_file() else folder  # a cell
     if not (folder / "run.json").is_file() or not (folder / "validation.csv").is_file():
-        raise ValueError(f"{folder} is no run of `memformer train` that has been validated")
+        raise ValueError(f"{folder} is no run of `memformer train` that has been validated, nor a "
+                         "cell of one (OUT/cells/<variant>/<seed>)")  # fmt: skip
     return Trained(from_json(RunConfig, read_json(folder / "run.json")["config"]), folder)

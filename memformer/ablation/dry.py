@@ -7,23 +7,28 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from memformer.ablation.experiment import Experiment, load_experiment
 from memformer.ablation.sizes import Trial, try_steps
 from memformer.process import tune_process
+from memformer.training.run import read_stages
 
 
-def try_variants(experiment: Experiment, *, n_thread: int) -> dict[str, Trial]:
-    """Two steps of each variant on random tokens, each in a process of its own.
+def try_variants(
+    experiment: Experiment, variants: Sequence[str], *, n_thread: int
+) -> dict[str, Trial]:
+    """Find the texts of each of these variants, and take two steps on random tokens, each in a
+    process of its own.
 
     Raises:
         ValueError: a variant fails: names it, with the last line of what it said.
     """
     found = {}
-    for variant in experiment.variants:
+    for name in variants:
         order = {
-            "file": str(experiment.path.resolve()), "variant": variant.name,
+            "file": str(experiment.path.resolve()), "variant": name,
             "settings": experiment.settings,
         }  # fmt: skip
         done = subprocess.run(
@@ -33,8 +38,8 @@ def try_variants(experiment: Experiment, *, n_thread: int) -> dict[str, Trial]:
         if done.returncode:
             said = done.stderr.strip().splitlines()
             why = said[-1] if said else f"ended with code {done.returncode} (out of memory?)"
-            raise ValueError(f"VARIANTS {variant.name!r} fails in its first step: {why}")
-        found[variant.name] = Trial(*json.loads(done.stdout.splitlines()[-1]))
+            raise ValueError(f"VARIANTS {name!r} fails before its first step is done: {why}")
+        found[name] = Trial(*json.loads(done.stdout.splitlines()[-1]))
     return found
 
 
@@ -43,7 +48,9 @@ def main() -> None:
     tune_process()
     order = json.loads(sys.argv[1])
     experiment = load_experiment(Path(order["file"]), order["settings"])
-    print(json.dumps(try_steps(experiment.config_of(order["variant"], experiment.seeds[0]))))
+    config = experiment.config_of(order["variant"], experiment.seeds[0])
+    read_stages(config)
+    print(json.dumps(try_steps(config)))
 
 
 if __name__ == "__main__":

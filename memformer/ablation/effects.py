@@ -42,27 +42,40 @@ class Effect(NamedTuple):
     n_unit: int
 
 
-def effects(rows: Sequence[Row], metrics: Sequence[str], base: str) -> list[Effect]:
+def effects(
+    rows: Sequence[Row], metrics: Sequence[str], base: str, *, min_seed: int = 1
+) -> list[Effect]:
     """Every variant against the base in every metric; the first metric is the primary one.
 
-    A variant that shares no seed and unit with the base in a metric is left out.
+    A variant that shares no seed and unit with the base in a metric is left out. With fewer than
+    `min_seed` shared seeds a difference has no interval and no p: that of one seed over units says
+    nothing about another training run.
     """
     held = {(row.variant, row.seed): row.metrics for row in rows}
     variants = [name for name in dict.fromkeys(row.variant for row in rows) if name != base]
     found = []
     for metric in metrics:
         here = [
-            each for name in variants if (each := _effect(held, name, base, metric)) is not None
+            each
+            for name in variants
+            if (each := _effect(held, name, base, metric, min_seed)) is not None
         ]
         if metric == metrics[0]:
-            adjusted = holm([each.p for each in here])
-            here = [e._replace(p_holm=p) for e, p in zip(here, adjusted, strict=True)]
+            tested = [each for each in here if not math.isnan(each.p)]
+            adjusted = dict(
+                zip((e.variant for e in tested), holm([e.p for e in tested]), strict=True)
+            )
+            here = [e._replace(p_holm=adjusted.get(e.variant, math.nan)) for e in here]
         found += here
     return found
 
 
 def _effect(
-    held: dict[tuple[str, int], dict[str, dict[str, float]]], variant: str, base: str, metric: str
+    held: dict[tuple[str, int], dict[str, dict[str, float]]],
+    variant: str,
+    base: str,
+    metric: str,
+    min_seed: int,
 ) -> Effect | None:
     seeds = [s for name, s in held if name == variant and (base, s) in held]
     pairs = [(held[variant, s].get(metric, {}), held[base, s].get(metric, {})) for s in seeds]
@@ -78,6 +91,8 @@ def _effect(
     )
     difference = level - of_base  # (S, U)
     interval, p = crossed_interval(difference)
+    if len(seeds) < min_seed:
+        interval, p = Interval(interval.value, math.nan, math.nan), math.nan
     return Effect(
         variant, metric, float(level.mean()), float(of_base.mean()), interval, p, math.nan,
         len(seeds), len(units),

@@ -7,6 +7,7 @@ checked before anything runs.
 import json
 import runpy
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
@@ -55,6 +56,11 @@ class Experiment:
     def trains(self) -> bool:
         """Whether a cell is a run of `train`."""
         return self.make is train_run
+
+    @property
+    def min_seed(self) -> int:
+        """Seeds that an interval needs: two, but for files that train nothing and name one."""
+        return 2 if self.trains or len(self.seeds) > 1 else 1
 
     def config_of(self, variant: str, seed: int) -> Any:
         """The config of one cell."""
@@ -113,6 +119,13 @@ def _run(path: Path) -> dict[str, Any]:
     sys.path.insert(0, folder)
     try:
         return runpy.run_path(str(path))
+    except SyntaxError as error:
+        raise ValueError(f"{path} is no Python: line {error.lineno}: {error.msg}") from error
+    except Exception as error:
+        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__)
+                 if f.filename == str(path)]  # fmt: skip
+        where = f" line {lines[-1]}" if lines else ""
+        raise ValueError(f"{path}{where}: {type(error).__name__}: {error}") from error
     finally:
         sys.path.remove(folder)
 

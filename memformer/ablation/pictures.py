@@ -73,7 +73,10 @@ def curves(experiment: Experiment, rows: Sequence[Row]) -> Plot | None:
             n = min(map(len, held))
             steps = [step for step, _ in held[0][:n]]
             nats = np.array([[value for _, value in each[:n]] for each in held])  # (S, n)
-            axes.plot(steps, nats.mean(0), color=colour, lw=1.6, label=name)
+            dots = "o" if n == 1 else None  # a line through one point shows nothing
+            axes.plot(steps, nats.mean(0), color=colour, lw=1.6, label=name, marker=dots)
+            if n == 1:
+                axes.vlines(steps, nats.min(0), nats.max(0), color=colour, alpha=0.4)
             axes.fill_between(steps, nats.min(0), nats.max(0), color=colour, alpha=0.15, lw=0)
 
     return _plot(

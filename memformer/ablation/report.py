@@ -22,7 +22,7 @@ from memformer.evaluation.tables import Table
 
 LIMITS = (
     "Intervals are over the seeds and units of this experiment. They hold neither other data nor "
-    "other sizes.",
+    "other sizes. Where seeds were asked for, one seed alone has no interval.",
     "A difference whose interval holds 0 is reported as none; that is not evidence of equality.",
     "p of the first metric are adjusted over all variants (Holm); those of the others are looked "
     "at, not tested.",
@@ -53,7 +53,10 @@ def write_report(experiment: Experiment, rows: Sequence[Row], folder: Path) -> P
     """
     if not rows:
         raise ValueError(f"{folder} has no finished cell yet: nothing to report")
-    found = effects(rows, [metric.name for metric in experiment.metrics], experiment.base.name)
+    found = effects(
+        rows, [metric.name for metric in experiment.metrics], experiment.base.name,
+        min_seed=experiment.min_seed,
+    )  # fmt: skip
     plots = [
         plot
         for plot in (
@@ -81,7 +84,10 @@ def _primary(experiment: Experiment, found: Sequence[Effect]) -> list[Effect]:
 def _sentence(e: Effect) -> str:
     d = e.difference
     if math.isnan(d.low):
-        return f"{e.variant}: {_signed(d.value)} in {e.metric}, without an interval."
+        return (
+            f"{e.variant}: {_signed(d.value)} in {e.metric}, of {e.n_seed} seed alone: nothing "
+            "can be said."
+        )
     told = f"{_signed(d.value)} [{_signed(d.low)}, {_signed(d.high)}]"
     if d.low <= 0 <= d.high:
         return f"{e.variant}: no difference in {e.metric} can be told ({told})."
@@ -106,8 +112,8 @@ def _effect_tables(experiment: Experiment, found: Sequence[Effect]) -> list[Tabl
         rows = [
             [
                 TableCell(e.variant), TableCell(f"{e.level:.4f}"), TableCell(f"{e.base:.4f}"),
-                TableCell(_signed(e.difference.value), _bounds(e)), TableCell(f"{e.p:.3f}"),
-                TableCell("–" if math.isnan(e.p_holm) else f"{e.p_holm:.3f}"),
+                TableCell(_signed(e.difference.value), _bounds(e)), TableCell(_p(e.p)),
+                TableCell(_p(e.p_holm)),
                 TableCell(str(e.n_seed)), TableCell(str(e.n_unit)),
             ]
             for e in own
@@ -120,10 +126,14 @@ def _effect_tables(experiment: Experiment, found: Sequence[Effect]) -> list[Tabl
                 f"Differences to {experiment.base.name!r} on the seeds and units that both have, "
                 "with 95% intervals over both (pigeonhole bootstrap, widened for few).",
                 ["", "mean", "base", "difference", "p", "p, Holm", "seeds", "units"], rows,
-                {j for j, e in enumerate(own) if not e.difference.low <= 0 <= e.difference.high},
+                {j for j, e in enumerate(own) if e.difference.low > 0 or e.difference.high < 0},
             )
         )  # fmt: skip
     return tables
+
+
+def _p(p: float) -> str:
+    return "–" if math.isnan(p) else f"{p:.3f}"
 
 
 def _bounds(e: Effect) -> str:

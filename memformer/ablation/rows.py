@@ -48,6 +48,7 @@ class Row:
     """Tokens trained on."""
     n_parameter: int
     wall_s: float
+    """Seconds of making and measuring, in all tries but those that were killed."""
     machine: dict[str, Any]
 
 
@@ -82,12 +83,12 @@ def finished(experiment: Experiment, out: Path) -> dict[Cell, Row]:
         for field, was, now in differences(row.config, ours):
             raise ValueError(
                 f"{path} was made with {field}={was!r}, the experiment has {now!r} now: take "
-                "another folder, or remove the cell"
+                f"another folder, or remove {path.parent}"
             )
         if list(row.metrics) != wanted:
             raise ValueError(
                 f"{path} holds metrics {list(row.metrics)}, the experiment has {wanted}: take "
-                "another folder, or remove the row to have it measured again"
+                f"another folder, or remove {path} to have it measured again"
             )
         found[cell] = row
     return found

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from memformer.ablation.experiment import Experiment
-from memformer.ablation.local import Ended, run_local
+from memformer.ablation.jobs import Ended
+from memformer.ablation.local import run_local
 from memformer.ablation.rows import Cell, Row, cells_of, finished, write_rows
 from memformer.ablation.sizes import n_parameter, n_token
 from memformer.evaluation.store import write_whole
@@ -21,6 +22,8 @@ class Outcome(NamedTuple):
     rows: list[Row]
     """Of all finished cells, variants in the order of the file, then seeds."""
     failed: list[Ended]
+    busy: list[Ended]
+    """Cells that another process works at."""
     left: list[Cell]
     """Cells that were not begun, for lack of time."""
 
@@ -74,7 +77,7 @@ def ablate(
     Args:
         experiment: from `load_experiment`.
         out: folder, made if missing.
-        execute: runs cells elsewhere; processes of this machine by default.
+        execute: runs cells elsewhere (`run_ray`, `run_slurm`); by default processes here do.
         n_jobs: processes of this machine at a time.
         n_thread: threads of each.
         hours: after which no cell of this machine begins any more.
@@ -96,17 +99,18 @@ def ablate(
     else:
         ended = execute(todo)
     failed: list[Ended] = []
+    busy: list[Ended] = []
     begun: set[Cell] = set()
     for each in _told(ended, len(todo), progress):
         begun.add(each.cell)
         if each.error:
-            failed.append(each)
+            (busy if each.is_busy else failed).append(each)
     rows = finished(experiment, out)
     order = {variant.name: i for i, variant in enumerate(experiment.variants)}
     ordered = sorted(rows, key=lambda cell: (order[cell.variant], cell.seed))
     found = [rows[cell] for cell in ordered]
     write_rows(out, found)
-    return Outcome(found, failed, [cell for cell in todo if cell not in begun])
+    return Outcome(found, failed, busy, [cell for cell in todo if cell not in begun])
 
 
 def _told(
@@ -117,6 +121,8 @@ def _told(
         if progress is not None:
             spent = time.monotonic() - started
             left = spent / n * (n_todo - n)
-            state = f"failed: {each.error}" if each.error else "done"
+            state = "done"
+            if each.error:
+                state = each.error if each.is_busy else f"failed: {each.error}"
             progress(f"[{n}/{n_todo}] {each.cell}: {state}; about {left / 60:.0f} min left")
         yield each

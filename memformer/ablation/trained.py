@@ -5,9 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from memformer.ablation.metric import Metric
 from memformer.config import RunConfig
+from memformer.data.corpora import texts_named
 from memformer.data.tokenizer import Tokenizer
+from memformer.evaluation.encoded import encode
+from memformer.evaluation.search_recall import search_recall
 from memformer.interop.run import is_run, load_run, start_of
 from memformer.model.decoder import Decoder
 from memformer.training.run import train
@@ -48,6 +53,23 @@ class Trained(NamedTuple):
                 nats.setdefault(int(row["step"]), []).append(float(row["nats"]))
         return tuple((step, sum(each) / len(each)) for step, each in sorted(nats.items()))
 
+    def search_recall(self) -> dict[str, float]:
+        """Share of the best pairs that the configured search finds, by held-out book and layer;
+        empty without a paged memory. See `evaluation.search_recall`."""
+        if not self.config.model.memory_layers:
+            return {}
+        model, tokenizer = self.load()
+        found: dict[str, float] = {}
+        for name in self.config.validation:
+            for book in texts_named(name, "validation"):
+                whole = encode(book, tokenizer)
+                n = min(len(whole), self.config.validation_tokens)
+                u = (torch.arange(n)[None] + 0.5) / len(whole)
+                told = u if self.config.model.fraction.kind != "none" else None
+                recall = search_recall(model, torch.from_numpy(whole.ids[:n])[None], told)
+                found |= {f"{book.id}, layer {depth}": r for depth, r in recall.items()}
+        return found
+
 
 def train_run(config: RunConfig, folder: Path) -> Trained:
     """Train, or go on with what the folder holds. Raises as `training.run.train`."""
@@ -66,6 +88,12 @@ def _gain(run: Trained) -> Mapping[str, float]:
     return {book: off[book] - on[book] for book in on}
 
 
+recall_of_search = Metric(
+    name="recall of search",
+    of=Trained.search_recall,
+    better="higher",
+    what="share of the pairs that exact search finds",
+)
 held_out_nats = Metric(name="held-out nats", of=_nats, better="lower", what="nats a token")
 memory_gain = Metric(
     name="memory gain", of=_gain, better="higher", what="nats a token, memory off minus on"

@@ -6,14 +6,16 @@ from typing import Annotated
 
 import typer
 
+from memformer.cli.goodhart import goodhart_lab
+from memformer.cli.review import review_novels
 from memformer.cli.tables import print_table
+from memformer.cli.tune import tune_generator
 
 reward = typer.Typer(no_args_is_help=True, help="A loss from reviews and ratings.")
 
-
-@reward.callback()
-def group() -> None:
-    """A loss for a good novel, learned from reviews and ratings."""
+reward.command("goodhart")(goodhart_lab)
+reward.command("review")(review_novels)
+reward.command("tune")(tune_generator)
 
 
 @reward.command("chain")
@@ -48,14 +50,7 @@ def chain_gradients(
             f"corrected for its noise {held.corrected:.2f}, on {held.n} held-out texts"
         )
     if out is not None:
-        told_out = {
-            "seed": seed,
-            "passed": found.passed,
-            "rows": [row._asdict() for row in found.rows],
-            "checks": [check._asdict() for check in found.checks],
-            "heads": {scorer: held._asdict() for scorer, held in found.heads.items()},
-        }
-        out.write_text(json.dumps(told_out, indent=1) + "\n")
+        out.write_text(json.dumps(found.as_json(), indent=1) + "\n")
     typer.echo(f"certificate: {'passed' if found.passed else 'FAILED'}")
     if not found.passed:
         raise typer.Exit(1)

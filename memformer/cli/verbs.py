@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 import memformer as package
 from memformer.cli.ablation import ablate_file, compare_two
+from memformer.cli.feedback import rate
 from memformer.cli.plotbench import plotbench
 from memformer.cli.reward import reward
 from memformer.cli.tables import print_table
@@ -42,6 +43,7 @@ data = typer.Typer(no_args_is_help=True, help="Fetch and look at novels.")
 app.add_typer(data, name="data")
 app.add_typer(plotbench, name="plotbench")
 app.add_typer(reward, name="reward")
+app.add_typer(rate, name="rate")
 app.command("ablate")(ablate_file)
 app.command("compare")(compare_two)
 

@@ -121,6 +121,17 @@ def check_at_least(config: Any, least: int, *names: str) -> None:
             raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
 
 
+def check_depths(config: Any, name: str) -> None:
+    """A field holds different depths of layers, counted from 0, or "all", else a ValueError."""
+    value = getattr(config, name)
+    if value == "all":
+        return
+    if not isinstance(value, tuple):
+        raise ValueError(f"{name} must be a tuple of depths or 'all', got {value!r}")
+    if len(set(value)) != len(value) or any(i < 0 for i in value):
+        raise ValueError(f"{name} must be different depths counted from 0, got {value}")
+
+
 def check_real(config: Any, least: float, most: float, *names: str) -> None:
     """Fields hold a real number in [least, most], else a ValueError."""
     for name in names:

@@ -5,10 +5,18 @@ Names and letters: `B` lanes, `T` manuscript, `W` window, `H` query heads, `G` k
 `D` head_dim, `K` retrieved pairs per query, `u` fraction of the novel.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
-from memformer.config.changes import check_at_least, check_choice
+from memformer.config.changes import check_at_least, check_choice, check_depths
+from memformer.config.rivals import CompressiveConfig, RecurrentConfig
+
+NO_MEMORY: Mapping[str, Any] = MappingProxyType(
+    {"memory.layers": (), "compressive.layers": (), "recurrent.n_token": 0}
+)
+"""The dotted changes of a `DecoderConfig` that take away every memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +57,7 @@ class MemoryConfig:
         for name in ("max_distance", "nprobe", "efSearch"):
             if getattr(self, name) is not None:
                 check_at_least(self, 1, name)
-        if self.layers != "all":
-            if not isinstance(self.layers, tuple):
-                raise ValueError(f"layers must be a tuple of depths or 'all', got {self.layers!r}")
-            if len(set(self.layers)) != len(self.layers) or any(i < 0 for i in self.layers):
-                raise ValueError(
-                    f"layers must be different depths counted from 0, got {self.layers}"
-                )
+        check_depths(self, "layers")
         if self.max_distance is not None and self.positions != "rotary":
             raise ValueError(
                 f"max_distance needs positions='rotary', got positions={self.positions!r}"
@@ -146,6 +148,10 @@ class DecoderConfig:
     """The content-addressable memory."""
     fraction: FractionConfig = field(default_factory=FractionConfig)
     """The fraction of the novel."""
+    compressive: CompressiveConfig = field(default_factory=CompressiveConfig)
+    """A rival of the memory, in other layers or alone."""
+    recurrent: RecurrentConfig = field(default_factory=RecurrentConfig)
+    """A rival of the memory, only alone."""
 
     def __post_init__(self) -> None:
         check_at_least(
@@ -161,10 +167,7 @@ class DecoderConfig:
             raise ValueError(f"head_dim must be even to rotate in pairs, got {self.head_dim}")
         if self.rope_base <= 1:
             raise ValueError(f"rope_base must be above 1, got {self.rope_base}")
-        if self.memory.layers != "all" and any(i >= self.n_layer for i in self.memory.layers):
-            raise ValueError(
-                f"memory.layers must be below n_layer={self.n_layer}, got {self.memory.layers}"
-            )
+        self._check_memories()
         if self.fraction.kind == "rotary" and self.fraction.rotary_dim > self.head_dim:
             raise ValueError(
                 f"fraction.rotary_dim must be at most head_dim={self.head_dim}, "
@@ -178,9 +181,64 @@ class DecoderConfig:
                 f"memory.positions={self.memory.positions!r}"
             )
 
+    def _check_memories(self) -> None:
+        for name, layers in (
+            ("memory", self.memory.layers),
+            ("compressive", self.compressive.layers),
+        ):
+            if layers != "all" and any(i >= self.n_layer for i in layers):
+                raise ValueError(
+                    f"{name}.layers must be below n_layer={self.n_layer}, got {layers}"
+                )
+        if both := set(self.memory_layers) & set(self.compressive_layers):
+            raise ValueError(
+                f"compressive.layers must be none of memory.layers={self.memory.layers}, got "
+                f"{min(both)} in both"
+            )
+        if self.compressive_layers and self.compressive.block_len > self.window:
+            raise ValueError(
+                f"compressive.block_len must be at most window={self.window}, or tokens would be "
+                f"in neither for a while, got {self.compressive.block_len}"
+            )
+        n = self.recurrent.n_token
+        if not n:
+            return
+        if self.memory_layers or self.compressive_layers:
+            raise ValueError(
+                f"recurrent.n_token={n} needs memory.layers=() and compressive.layers=(), got "
+                f"{self.memory.layers} and {self.compressive.layers}"
+            )
+        if self.recurrent.block_len + n > self.window:
+            raise ValueError(
+                f"recurrent.block_len + n_token must be at most window={self.window}, so that a "
+                f"memory token sees its whole block, got {self.recurrent.block_len} + {n}"
+            )
+        if self.fraction.kind == "rotary":
+            raise ValueError(
+                "recurrent.n_token must be 0 with fraction.kind='rotary' (memory tokens stand "
+                f"nowhere in the novel), got {n}"
+            )
+
     @property
     def memory_layers(self) -> tuple[int, ...]:
-        """Depths with a memory, ascending; `memory.layers` with 'all' spelt out."""
-        if self.memory.layers == "all":
-            return tuple(range(self.n_layer))
-        return tuple(sorted(self.memory.layers))
+        """Depths with a paged memory, ascending; `memory.layers` with 'all' spelt out."""
+        return self._depths(self.memory.layers)
+
+    @property
+    def compressive_layers(self) -> tuple[int, ...]:
+        """Depths with a compressive memory, ascending, with 'all' spelt out."""
+        return self._depths(self.compressive.layers)
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether anything is remembered but window and sinks, in whatever way."""
+        return bool(self.memory_layers or self.compressive_layers or self.recurrent.n_token)
+
+    def memory_of(self, depth: int) -> MemoryConfig | CompressiveConfig | None:
+        """What the attention at a depth reads besides window and sinks."""
+        if depth in self.memory_layers:
+            return self.memory
+        return self.compressive if depth in self.compressive_layers else None
+
+    def _depths(self, layers: tuple[int, ...] | Literal["all"]) -> tuple[int, ...]:
+        return tuple(range(self.n_layer)) if layers == "all" else tuple(sorted(layers))

@@ -39,8 +39,9 @@ class RaterConfig:
     (not with the ordinal head, whose scale does this)."""
     noise_prior: float = 10.0
     """Ratings of average noise that each rater is credited with."""
-    min_propensity: float = 0.02
-    """A smaller logged propensity counts as this one, which bounds the weights."""
+    min_propensity: float = 0.001
+    """A smaller logged propensity counts as this one, which bounds the weights. Keep it well below
+    the share of cells that are rated, else all weights are equal; clipped cells are counted."""
     huber_delta: float = 1.345
     """Where Huber's loss becomes linear, in standard deviations of the noise."""
     aggregate: Aggregate = "mean"
@@ -57,6 +58,8 @@ class RaterConfig:
     """A rater whose noise is more than so many times the median is weighted down."""
     max_iter: int = 500
     """Steps of L-BFGS in each round."""
+    tolerance: float = 1e-9
+    """A round ends when a step lowers the loss, which is about 1, by less."""
 
     def __post_init__(self) -> None:
         check_choice(self, "head", "aggregate")
@@ -66,5 +69,6 @@ class RaterConfig:
             self, 1e-6, 1e9, "ridge", "ridge_bias", "ridge_scale", "ridge_factor", "ridge_hidden",
             "noise_prior", "huber_delta", "max_noise",
         )  # fmt: skip
+        check_real(self, 1e-15, 1.0, "tolerance")
         check_real(self, 1e-9, 1.0, "min_propensity", "cvar_share", "bad_rater_weight")
         check_real(self, 0.0, 1.0, "min_scale")

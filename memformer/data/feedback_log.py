@@ -5,7 +5,6 @@ carries the SHA-256 of the one before it; an entry either adds events or notes a
 exported as of a date stays what it was: events recorded up to that date are refused from then on.
 """
 
-import contextlib
 import hashlib
 import json
 import os
@@ -232,7 +231,8 @@ class FeedbackLog:
             at: now.
 
         Raises:
-            ValueError: a moment after `at`: what is recorded until then is not known yet.
+            ValueError: a moment after `at`, as what is recorded until then is not known yet, or
+                before the first event.
             FileExistsError: as `append`.
         """
         moment = to_utc(moment, "as_of")
@@ -242,6 +242,10 @@ class FeedbackLog:
                 f"until then is not known yet (it is {write_time(at)}; a bare date means its end)"
             )
         found = as_of(self.events, moment)
+        if not found:
+            first = min((event.recorded_at for event in self.events), default=None)
+            began = "there is none at all" if first is None else f"the first is {write_time(first)}"
+            raise ValueError(f"no event was recorded by {write_time(moment)}: {began}")
         if self.sealed is None or moment > self.sealed:
             sha256 = hashlib.sha256(to_lines(found)).hexdigest()
             entry = Entry(format=FORMAT, entry=len(self.entries) + 1, kind="export", at=at,
@@ -276,10 +280,9 @@ class FeedbackLog:
             raise ValueError(f"{where} is damaged: {error}") from None
         if entry.format > FORMAT:
             raise ValueError(f"{where} has format {entry.format}, this version reads {FORMAT}")
-        n_new = len(events) if entry.kind == "import" else 0
-        expected = (len(self.entries) + 1, self._last, n_new if entry.kind == "import" else None)
-        got = (entry.entry, entry.previous, entry.n_event if entry.kind == "import" else None)
-        if got != expected or f"{entry.entry:06}.jsonl" != name or len(events) != n_new:
+        n_event = entry.n_event if entry.kind == "import" else 0
+        expected = (len(self.entries) + 1, self._last, n_event, f"{entry.entry:06}.jsonl")
+        if (entry.entry, entry.previous, len(events), name) != expected:
             raise ValueError(
                 f"{where} does not follow the entries before it: one was changed, removed or put "
                 "in; restore the folder from a copy"
@@ -299,8 +302,10 @@ def _publish(part: Path, target: Path) -> None:
             f"{target.name} was written by somebody else meanwhile: do it again"
         ) from None
     handle = os.open(target.parent, os.O_RDONLY)
-    with contextlib.closing(os.fdopen(handle)):
+    try:
         os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _line(entry: Entry) -> bytes:

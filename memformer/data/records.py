@@ -1,9 +1,11 @@
 """Dataclasses as JSON records and back, strictly: no field too many, none of another type."""
 
 import types
+from collections.abc import Hashable
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from functools import lru_cache
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 
@@ -59,16 +61,23 @@ def from_record(kind: type[T], values: object) -> T:
     """
     if not isinstance(values, dict):
         raise ValueError(f"must be a JSON object, got {type(values).__name__}")
-    hints = get_type_hints(kind)
-    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]  # T is a dataclass
+    hints, needed = _fields(cast(Hashable, kind))
     for name in values:
-        if name not in known:
-            raise ValueError(f"has no field {name!r}; known are {', '.join(known)}")
-    for name, field in known.items():
-        is_needed = field.default is MISSING and field.default_factory is MISSING
-        if is_needed and name not in values:
+        if name not in hints:
+            raise ValueError(f"has no field {name!r}; known are {', '.join(hints)}")
+    for name in needed:
+        if name not in values:
             raise ValueError(f"field {name!r} is missing")
     return kind(**{name: _read(hints[name], value, name) for name, value in values.items()})
+
+
+@lru_cache(maxsize=256)
+def _fields(kind: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Types of a dataclass's fields by name, and the fields that have no default."""
+    hints = get_type_hints(kind)
+    every = fields(kind)
+    needed = [f for f in every if f.default is MISSING and f.default_factory is MISSING]
+    return {f.name: hints[f.name] for f in every}, tuple(f.name for f in needed)
 
 
 def _read(hint: Any, value: Any, where: str) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from memformer.config import DecoderConfig, override
+from memformer.config import NO_MEMORY, DecoderConfig, override
 
 Attention = Literal["full", "full_clamped", "window", "window_sinks"]
 Memory = Literal["on", "off", "shuffled", "other_book"]
@@ -75,6 +75,7 @@ def changes_of(arm: Arm, n_tokens: int) -> dict[str, Any]:
     match arm.attention:
         case "full" | "full_clamped":
             changes = {
+                **NO_MEMORY,
                 "n_sink": 0,
                 "memory.layers": "all",
                 "memory.combine": "joint",
@@ -92,7 +93,7 @@ def changes_of(arm: Arm, n_tokens: int) -> dict[str, Any]:
         case "window_sinks":
             changes = {}
     if arm.memory == "off" and not arm.is_full:
-        changes["memory.layers"] = ()
+        changes |= NO_MEMORY
     return {**changes, **arm.overrides}
 
 
@@ -125,9 +126,16 @@ def config_of(arm: Arm, base: DecoderConfig, n_tokens: int) -> DecoderConfig:
         )
     if arm.attention == "window" and config.n_sink:
         raise ValueError(f"arm {arm.name!r}: attention='window' has no sinks, got {config.n_sink}")
-    if not arm.is_full and (arm.memory == "off") != (not config.memory_layers):
+    if not arm.is_full and (arm.memory == "off") == config.has_memory:
         raise ValueError(
-            f"arm {arm.name!r}: memory={arm.memory!r} with memory.layers={config.memory.layers!r}"
+            f"arm {arm.name!r}: memory={arm.memory!r} with memory.layers={config.memory.layers!r}, "
+            f"compressive.layers={config.compressive.layers!r} and "
+            f"recurrent.n_token={config.recurrent.n_token}"
+        )
+    if arm.memory == "shuffled" and not config.memory_layers:
+        raise ValueError(
+            f"arm {arm.name!r}: memory='shuffled' needs a memory of pairs (memory.layers); a "
+            "compressive or recurrent one has none: take memory='other_book'"
         )
     return config
 
@@ -197,13 +205,14 @@ def trained_arms(config: DecoderConfig, *, controls: bool = False) -> list[Arm]:
     """
     attention: Attention = "window_sinks" if config.n_sink else "window"
     arms = [Arm(name="memory-off", attention=attention)]
-    if config.memory_layers:
+    if config.has_memory:
         arms.append(Arm(name="memory", attention=attention, memory="on"))
-    if config.memory_layers and controls:
+    if config.memory_layers and controls:  # a rival has no pairs to shuffle
         arms.append(Arm(name="memory-shuffled", attention=attention, memory="shuffled"))
+    if config.has_memory and controls:
         arms.append(Arm(name="memory-other-book", attention=attention, memory="other_book"))
     if config.fraction.kind != "none" and controls:
-        memory: Memory = "on" if config.memory_layers else "off"
+        memory: Memory = "on" if config.has_memory else "off"
         # without p_unknown, training never saw "unknown": it would be an untrained vector
         told: tuple[Fraction, ...] = (
             ("shuffled", "unknown") if config.fraction.p_unknown else ("shuffled",)

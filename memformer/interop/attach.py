@@ -189,13 +189,19 @@ class AttachedMemory(nn.Module):
                 )
             return layer.state
         config = self.settings.config
-        sizes = {"n_lane": len(qkv), "n_kv_head": config.n_kv_head, "head_dim": config.head_dim}
-        has_memory, device = self.settings.has_memory, qkv.device
+        n_lane, G, D = len(qkv), config.n_kv_head, config.head_dim
+        memory = None
+        if self.settings.has_memory:
+            memory = PagedMemory(
+                config.memory, n_lane=n_lane, n_kv_head=G, head_dim=D, device=qkv.device
+            )
         return AttentionState.empty(
-            **sizes,
+            n_lane=n_lane,
+            n_kv_head=G,
+            head_dim=D,
             window=config.window,
             n_sink=config.n_sink,
-            memory=PagedMemory(config.memory, **sizes, device=device) if has_memory else None,
+            memory=memory,
             grad_segments=1,
             like=qkv.detach(),
         )

@@ -17,6 +17,7 @@ from memformer.plotbench.scorers import Scorer
 from memformer.plotbench.shortcuts import Shortcut, build_shortcut
 from memformer.plotbench.tokens_check import Ends
 
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 KNOWN = (
     "a folder of `memformer train`, a .gguf file, smollm2, hf:NAME or hf:FOLDER, "
     "lm-eval:MODEL,ARGUMENTS, baseline:NAME"
@@ -113,9 +114,7 @@ def token_ends(told: str) -> Ends:
 def _ours(
     decoder: Decoder, tokenizer: Tokenizer, name: str, config: ScoreConfig, device: str
 ) -> MemformerScorer:
-    condition = (
-        "on" if decoder.config.memory_layers else "off" if decoder.config.n_sink else "window"
-    )
+    condition = "on" if decoder.config.has_memory else "off" if decoder.config.n_sink else "window"
     return MemformerScorer(
         decoder.to(device), tokenizer, name=name, config=config, condition=condition
     )
@@ -144,6 +143,15 @@ def _hf(name: str, config: ScoreConfig, device: str) -> Scorer:
         ) from error
     if not name:
         raise ValueError("hf: must be followed by a name or a folder, such as hf:gpt2")
+    folder = Path(name)
+    if folder.is_absolute() or name.startswith((".", "~")):
+        if not folder.is_dir():
+            raise ValueError(f"hf:{name}: no such folder")
+        if not any((folder / file).is_file() for file in _TOKENIZERS):
+            raise ValueError(
+                f"hf:{name} holds no tokenizer ({', '.join(_TOKENIZERS)}): save the model's there, "
+                "tokenizer.save_pretrained(folder)"
+            )
     model: Any = AutoModelForCausalLM.from_pretrained(name, dtype=getattr(torch, config.precision))
     label = Path(name).resolve().name if Path(name).is_dir() else name
     return HFScorer(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from memformer.memory.pages import PagedMemory
+from memformer.model.sums import Sums
 
 
 class Retrieved(NamedTuple):
@@ -36,6 +37,8 @@ class AttentionOut(NamedTuple):
     lengths: list[int]
     """Tokens of each lane that are not padding."""
     retrieved: Retrieved | None
+    compressive: Sums | None = None
+    """What a compressive memory holds after the segment."""
 
 
 @dataclass
@@ -68,6 +71,9 @@ class AttentionState:
     memory: PagedMemory | None
     recent_lengths: list[list[int]]
     """Lengths, by lane, of the last grad_segments - 1 segments."""
+    compressive: Sums | None = None
+    """What a compressive memory holds: all whole blocks read. With grad_segments > 1 all of it
+    stays in the autograd graph until `detach`."""
 
     @classmethod
     def empty(
@@ -81,6 +87,7 @@ class AttentionState:
         memory: PagedMemory | None,
         grad_segments: int,
         like: Tensor,
+        is_compressive: bool = False,
     ) -> "AttentionState":
         """Before the first token; tensors have the dtype and device of `like`.
 
@@ -96,7 +103,7 @@ class AttentionState:
         zero = [0] * n_lane
         return cls(
             window, n_sink, grad_segments, zero, zero, recent, recent, fraction, sinks, sinks,
-            memory, [],
+            memory, [], Sums.empty(n_lane, n_kv_head, head_dim, like) if is_compressive else None,
         )  # fmt: skip
 
     @property
@@ -113,6 +120,9 @@ class AttentionState:
                 x.clone() if x.is_inference() else x for x in (out.keys, out.values, out.fraction)
             )
             self._slide(keys, values, fraction, out.lengths)
+            if out.compressive is not None:
+                sums = Sums(*(x.clone() if x.is_inference() else x for x in out.compressive))
+                self.compressive = sums if self.grad_segments > 1 else sums.detach()
 
     def _slide(self, keys: Tensor, values: Tensor, fraction: Tensor, lengths: list[int]) -> None:
         live = [*self.recent_lengths, lengths] if self.grad_segments > 1 else []
@@ -151,6 +161,12 @@ class AttentionState:
                 lanes=[lane],
             )
 
+    def detach(self) -> None:
+        """Cut the autograd graph behind all that is remembered."""
+        self.keys, self.values = self.keys.detach(), self.values.detach()
+        if self.compressive is not None:
+            self.compressive = self.compressive.detach()
+
     def reset(self, lanes: Sequence[int]) -> None:
         """A new manuscript begins in these lanes."""
         self.n_read = [0 if i in lanes else t for i, t in enumerate(self.n_read)]
@@ -160,6 +176,10 @@ class AttentionState:
         ]
         if self.memory is not None:
             self.memory.reset(lanes)
+        if self.compressive is not None:
+            kept = torch.tensor([i not in lanes for i in range(len(self.n_read))])
+            nothing = Sums(*(torch.zeros_like(x) for x in self.compressive))
+            self.compressive = self.compressive.where(kept.to(self.keys.device), nothing)
 
     def snapshot(self) -> "AttentionState":
         """This state as it is now, whatever the original does later."""
@@ -179,6 +199,7 @@ class AttentionState:
             sink_values=self.sink_values[at],
             memory=None if self.memory is None else self.memory.select(lanes),
             recent_lengths=[[each[i] for i in lanes] for each in self.recent_lengths],
+            compressive=None if self.compressive is None else self.compressive.select(at),
         )
 
 

@@ -73,6 +73,11 @@ def columns_of(k: Tensor, v: Tensor, fraction: Tensor, state: AttentionState) ->
     )
 
 
+def columns_at(x: Tensor, place: Tensor) -> Tensor:
+    """Columns of x (B, G, C, D) at place (B, n)."""
+    return x.gather(2, place[:, None, :, None].expand(-1, x.shape[1], -1, x.shape[3]))
+
+
 def is_older(columns: Columns, state: AttentionState, n_sink: int) -> Tensor:
     """(B, 1, L, C): True outside the query's window and of no sink, as the pairs in memory are."""
     token = columns.token_index

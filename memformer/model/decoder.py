@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from memformer.config import DecoderConfig, MemoryConfig, override
-from memformer.model.attention_state import AttentionOut, AttentionState, Retrieved
-from memformer.model.convolution import ShortConvolution
-from memformer.model.memory_attention import MemoryAttention
-from memformer.model.positions import FractionModulation, build_fraction, checked_fraction
+from memformer.config import DecoderConfig, override
+from memformer.model.attention_state import AttentionOut, Retrieved
+from memformer.model.block import Block, through
+from memformer.model.positions import build_fraction, checked_fraction
+from memformer.model.recurrent import RecurrentMemory
 from memformer.model.state import DecoderState
 
 
@@ -36,70 +35,8 @@ class DecoderOut(NamedTuple):
     """Where the state stood that was read."""
     moment: object
     """Of the state that was read."""
-
-
-class Feedforward(nn.Module):
-    """SwiGLU (Shazeer 2020, arXiv:2002.05202, eq. 6): down(silu(gate x) · up x)."""
-
-    def __init__(self, n_embd: int, mlp_dim: int) -> None:
-        super().__init__()
-        self.gate = nn.Linear(n_embd, mlp_dim, bias=False)
-        self.up = nn.Linear(n_embd, mlp_dim, bias=False)
-        self.down = nn.Linear(mlp_dim, n_embd, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, L, n_embd) -> (B, L, n_embd)."""
-        y: Tensor = self.down(nn.functional.silu(self.gate(x)) * self.up(x))
-        return y
-
-
-class Block(nn.Module):
-    """Pre-norm attention and feed-forward, each added to the residual stream."""
-
-    def __init__(self, config: DecoderConfig, memory: MemoryConfig | None) -> None:
-        super().__init__()
-        self.attention_norm = nn.RMSNorm(config.n_embd, eps=config.norm_eps)
-        self.mlp_norm = nn.RMSNorm(config.n_embd, eps=config.norm_eps)
-        self.conv = (
-            ShortConvolution(config.n_embd, config.conv_width) if config.conv_width else None
-        )
-        self.attention = MemoryAttention(
-            config.n_embd,
-            n_head=config.n_head,
-            n_kv_head=config.n_kv_head,
-            head_dim=config.head_dim,
-            window=config.window,
-            memory=memory,
-            n_sink=config.n_sink,
-            sink_distance=config.sink_distance,
-            qk_norm=config.qk_norm,
-            rope_base=config.rope_base,
-            fraction_dim=config.fraction.rotary_dim if config.fraction.kind == "rotary" else 0,
-        )
-        self.mlp = Feedforward(config.n_embd, config.mlp_dim)
-        is_modulated = config.fraction.kind == "modulation"
-        n = config.fraction.n_frequency
-        self.attention_film = FractionModulation(config.n_embd, n) if is_modulated else None
-        self.mlp_film = FractionModulation(config.n_embd, n) if is_modulated else None
-
-    def forward(
-        self,
-        x: Tensor,
-        state: AttentionState,
-        before: Tensor | None,
-        u: Tensor,
-        lengths: list[int],
-        want_retrieved: bool,
-    ) -> tuple[Tensor, AttentionOut, Tensor]:
-        """x (B, L, n_embd) -> the same, what attention did, and the convolution's input."""
-        h = self.attention_norm(x)
-        h = h if self.attention_film is None else self.attention_film(h, u)
-        mixed = h if self.conv is None or before is None else self.conv(h, before)
-        out = self.attention(mixed, state, u, lengths, want_retrieved)
-        x = x + out.x
-        y = self.mlp_norm(x)
-        y = y if self.mlp_film is None else self.mlp_film(y, u)
-        return x + self.mlp(y), out, h
+    recurrent: Tensor | None = None
+    """(B, M, n_embd): memory tokens of the block in which each lane stands after the segment."""
 
 
 class Decoder(nn.Module):
@@ -123,10 +60,9 @@ class Decoder(nn.Module):
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.n_embd)
         self.fraction = build_fraction(config.fraction, config.n_embd)
-        with_memory = set(config.memory_layers)
-        self.blocks = nn.ModuleList(
-            Block(config, config.memory if depth in with_memory else None)
-            for depth in range(config.n_layer)
+        self.blocks = nn.ModuleList(Block(config, depth) for depth in range(config.n_layer))
+        self.recurrent = (
+            RecurrentMemory(config.n_embd, config.recurrent) if config.recurrent.n_token else None
         )
         self.norm = nn.RMSNorm(config.n_embd, eps=config.norm_eps)
         self.head = (
@@ -171,7 +107,9 @@ class Decoder(nn.Module):
             layers=layers,
             conv=[like.new_zeros(batch_size, width, self.config.n_embd) for _ in range(n_conv)],
             is_hidden=DecoderState.draw_hidden(self.config, batch_size),
-        )
+            recurrent=None if self.recurrent is None
+            else like.new_zeros(batch_size, *self.recurrent.start.shape),
+        )  # fmt: skip
 
     def forward(
         self,
@@ -212,30 +150,29 @@ class Decoder(nn.Module):
         u = self._fraction(fraction, state, B, L)
         x = self._embed(tokens)
         x = x if self.fraction is None else x + self.fraction(u).type_as(x)
-        outs: list[AttentionOut] = []
-        convs: list[Tensor] = []
-        for depth, block in enumerate(self.blocks):
-            before = state.conv[depth] if state.conv else None
-            layer = state.layers[depth]
-            if recompute:  # going backward comes after `advance`: it needs the state as it is now
-                args = (x, layer.snapshot(), before, u, lengths, want_retrieved)
-                x, out, h = checkpoint(block, *args, use_reentrant=False)
-            else:
-                x, out, h = block(x, layer, before, u, lengths, want_retrieved)
-            outs.append(out)
-            convs += [h] if before is not None else []
-        hidden = self.norm(x)
+        recurrent = None
+        if self.recurrent is None:
+            done = through(
+                self.blocks, x, state.layers, state.conv, u, lengths,
+                want_retrieved=want_retrieved, recompute=recompute,
+            )  # fmt: skip
+        else:
+            done, recurrent = self.recurrent(
+                self._typed_blocks(), self.norm, x, state, u, lengths, recompute
+            )
+        hidden = self.norm(done.x)
         wanted = hidden if n_logits is None else hidden[:, L - n_logits :]
         weight = self.embedding.weight if self.head is None else self.head.weight
-        retrieved = {i: out.retrieved for i, out in enumerate(outs) if out.retrieved is not None}
+        found = {i: o.retrieved for i, o in enumerate(done.attention) if o.retrieved is not None}
         return DecoderOut(
             wanted @ weight.mT if n_logits != 0 else wanted.new_empty(B, 0, len(weight)),
             hidden if want_hidden else None,
-            retrieved if want_retrieved else None,
-            outs,
-            convs,
+            found if want_retrieved else None,
+            done.attention,
+            done.conv,
             state.n_read,
             state.moment,
+            recurrent,
         )
 
     def reconfigure(self, changes: Mapping[str, Any]) -> "Decoder":
@@ -333,8 +270,12 @@ class Decoder(nn.Module):
 
 _FIXED_BY_STATE = (
     "n_layer", "n_kv_head", "head_dim", "n_embd", "window", "n_sink", "conv_width", "memory_layers",
+    "compressive_layers", "compressive", "recurrent",
 )  # fmt: skip
-_DROPPED = (".attention.gate", ".attention.tanh_gate", ".attention.fraction_bias.weight")
+_DROPPED = (
+    ".attention.gate", ".attention.tanh_gate", ".attention.fraction_bias.weight",
+    ".compressive.gate", "recurrent.start",
+)  # fmt: skip
 
 
 def _lengths(mask: Tensor | None, B: int, L: int) -> list[int]:

@@ -7,28 +7,41 @@ For the token t:  local = {s: 0 <= t-s < W},  sink = {s < n_sink, t-s >= W},  me
 found = the K of memory with the largest q·k. Combined by `MemoryConfig.combine`.
 """
 
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from memformer.config import MemoryConfig
+from memformer.config import CompressiveConfig, MemoryConfig
 from memformer.memory.pages import PagedMemory
 from memformer.memory.search import top_k_lowest_first
 from memformer.model.attention_state import AttentionOut, AttentionState, Retrieved
 from memformer.model.columns import (
     Columns,
     ColumnValues,
+    columns_at,
     columns_of,
     first_slot_in_window,
     is_older,
     with_leaving,
 )
+from memformer.model.compressive import CompressiveMemory
 from memformer.model.local_attention import Part, attend, logits_of, rotary_logits
 from memformer.model.positions import FractionBias, rotate, rotate_by_fraction
 from memformer.model.retrieve import PlacesOf, Selected, select_all, select_found
 from memformer.model.window import window_part
+
+
+class Prefix(NamedTuple):
+    """Pairs that every token of a segment sees besides, at their distance: M read tokens."""
+
+    keys: Tensor
+    """(B, G, M, D), without position."""
+    values: Tensor
+    """(B, G, M, D)"""
+    at: Tensor
+    """(B, M) positions in tokens, counted from the segment's first token."""
 
 
 class MemoryAttention(nn.Module):
@@ -47,7 +60,8 @@ class MemoryAttention(nn.Module):
         n_kv_head: key/value heads; divides n_head.
         head_dim: width of a head, even.
         window: keys a query sees locally, itself included.
-        memory: None for a layer without memory; `layers` in it is not used here.
+        memory: paged or compressive; None for a layer without memory. `layers` in it is not used
+            here.
         n_sink: first tokens that stay visible (arXiv:2309.17453).
         sink_distance: rotary distances to sinks are clamped to this; None for true distances.
         qk_norm: L2-normalise queries and keys, with a learned scale per query head.
@@ -66,7 +80,7 @@ class MemoryAttention(nn.Module):
         n_kv_head: int,
         head_dim: int,
         window: int,
-        memory: MemoryConfig | None = None,
+        memory: MemoryConfig | CompressiveConfig | None = None,
         n_sink: int = 0,
         sink_distance: int | None = None,
         qk_norm: bool = True,
@@ -80,7 +94,8 @@ class MemoryAttention(nn.Module):
             raise ValueError(f"head_dim must be even to rotate in pairs, got {head_dim}")
         self.n_head, self.n_kv_head, self.head_dim = n_head, n_kv_head, head_dim
         self.window, self.n_sink, self.sink_distance = window, n_sink, sink_distance
-        self.memory_config, self.rope_base, self.fraction_dim = memory, rope_base, fraction_dim
+        self.rope_base, self.fraction_dim = rope_base, fraction_dim
+        self.memory_config = paged = memory if isinstance(memory, MemoryConfig) else None
         self.q = nn.Linear(n_embd, n_head * head_dim, bias=False)
         self.k = nn.Linear(n_embd, n_kv_head * head_dim, bias=False)
         self.v = nn.Linear(n_embd, n_kv_head * head_dim, bias=False)
@@ -88,12 +103,19 @@ class MemoryAttention(nn.Module):
         # inner products of unit vectors lie in [-1, 1]; √D is the scale that RMS-normalised
         # queries and keys would have
         self.scale = nn.Parameter(torch.full((n_head,), head_dim**0.5)) if qk_norm else None
-        combine = None if memory is None else memory.combine
+        combine = None if paged is None else paged.combine
         # sigmoid(-1) = .27: an untrained memory takes a minor part, and the gradient is not small
         self.gate = nn.Parameter(torch.full((n_head,), -1.0)) if combine == "gate" else None
         self.tanh_gate = nn.Parameter(torch.zeros(n_head)) if combine == "tanh" else None
-        has_bias = memory is not None and memory.positions == "fraction"
+        has_bias = paged is not None and paged.positions == "fraction"
         self.fraction_bias = FractionBias(n_head) if has_bias else None
+        wide = head_dim**0.5
+        key_scale, query_scale = (wide, 1.0) if qk_norm else (1.0, wide)
+        self.compressive = (
+            CompressiveMemory(n_head, memory, key_scale=key_scale, query_scale=query_scale)
+            if isinstance(memory, CompressiveConfig)
+            else None
+        )
 
     def new_state(self, batch_size: int, *, grad_segments: int = 1) -> AttentionState:
         """The state before a manuscript's first token, for `batch_size` lanes."""
@@ -116,6 +138,7 @@ class MemoryAttention(nn.Module):
             memory=memory,
             grad_segments=grad_segments,
             like=weight,
+            is_compressive=self.compressive is not None,
         )
 
     def forward(
@@ -125,6 +148,7 @@ class MemoryAttention(nn.Module):
         fraction: Tensor | None = None,
         lengths: list[int] | None = None,
         want_retrieved: bool = False,
+        prefix: Prefix | None = None,
     ) -> AttentionOut:
         """Read a segment; the state is not changed.
 
@@ -134,6 +158,7 @@ class MemoryAttention(nn.Module):
             fraction: (B, L) of the novel, NaN or None where unknown.
             lengths: real tokens of each lane, at the left; the rest is padding. All by default.
             want_retrieved: also return what was taken from memory.
+            prefix: pairs that all tokens see besides.
 
         Raises:
             ValueError: x and state have different lanes.
@@ -147,8 +172,17 @@ class MemoryAttention(nn.Module):
         local = [self._window_part(q, fraction, columns, state)]
         if self.n_sink:
             local.append(self._sink_part(q, columns, state))
-        retrieved = None
-        if self.memory_config is None or state.memory is None:
+        if prefix is not None:
+            q_at = torch.arange(q.shape[2], device=q.device)[None]
+            logits = rotary_logits(q, prefix.keys, q_at, prefix.at, self.rope_base)
+            local.append(Part(logits, prefix.values))
+        retrieved = compressive = None
+        lengths = [x.shape[1]] * len(x) if lengths is None else lengths
+        if self.compressive is not None and state.compressive is not None:
+            o, compressive = self.compressive(
+                q, _attend_locally(local), columns, state.compressive, state.n_read, lengths
+            )
+        elif self.memory_config is None or state.memory is None:
             o = _attend_locally(local)
         else:
             found = self._found(q, fraction, columns, state, self.memory_config)
@@ -156,8 +190,13 @@ class MemoryAttention(nn.Module):
             if want_retrieved:
                 retrieved = _retrieved(weights, found, self.memory_config.n_retrieved)
         x = self.o(rearrange(o.type_as(q), "b h l d -> b l (h d)"))
-        lengths = [x.shape[1]] * len(x) if lengths is None else lengths
-        return AttentionOut(x, columns.keys, columns.values, columns.fraction, lengths, retrieved)
+        return AttentionOut(
+            x, columns.keys, columns.values, columns.fraction, lengths, retrieved, compressive
+        )
+
+    def queries(self, x: Tensor) -> Tensor:
+        """x (B, L, n_embd) -> (B, H, L, D): what the memory is asked with, without position."""
+        return self._project(x)[0]
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q = rearrange(self.q(x), "b l (h d) -> b h l d", d=self.head_dim)
@@ -190,7 +229,7 @@ class MemoryAttention(nn.Module):
         q_at, k_at = torch.arange(q.shape[2], device=q.device)[None], token - n_read
         place = (k_at + state.keys.shape[2]).clamp(0, columns.keys.shape[2] - 1)  # among columns
         keys, values = (
-            torch.where(has_left[:, None, :, None], apart, _columns_at(among, place))
+            torch.where(has_left[:, None, :, None], apart, columns_at(among, place))
             for apart, among in (
                 (state.sink_keys, columns.keys),
                 (state.sink_values, columns.values),
@@ -318,8 +357,3 @@ def _retrieved(weights: list[Tensor], found: list[Selected], K: int) -> Retrieve
 def _rows(x: Tensor, place: Tensor) -> Tensor:
     """x (B, C) at place (B, H, L, k)."""
     return x.gather(1, place.flatten(1)).view(place.shape)
-
-
-def _columns_at(x: Tensor, place: Tensor) -> Tensor:
-    """Columns of x (B, G, C, D) at place (B, n)."""
-    return x.gather(2, place[:, None, :, None].expand(-1, x.shape[1], -1, x.shape[3]))

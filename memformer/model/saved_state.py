@@ -23,6 +23,7 @@ from memformer.memory.storage import (
 from memformer.model.attention_state import AttentionState
 from memformer.model.decoder import Decoder
 from memformer.model.state import DecoderState
+from memformer.model.sums import Sums
 
 KIND = "decoder-state"
 _TENSORS = ("keys", "values", "fraction", "sink_keys", "sink_values")
@@ -78,6 +79,12 @@ def write_state(folder: Path, state: DecoderState) -> dict[str, Any]:
     tensors = {f"conv.{i}": conv for i, conv in enumerate(state.conv)}
     for i, layer in enumerate(state.layers):
         tensors |= {f"{name}.{i}": getattr(layer, name) for name in _TENSORS}
+        if layer.compressive is not None:
+            tensors |= {
+                f"compressive.{name}.{i}": x for name, x in layer.compressive._asdict().items()
+            }
+    if state.recurrent is not None:
+        tensors["recurrent"] = state.recurrent
     return {
         "config": to_json(state.config),
         "is_hidden": state.is_hidden,
@@ -120,17 +127,26 @@ def read_state(folder: Path, manifest: dict[str, Any], model: Decoder) -> Decode
         parts: dict[str, Any] = {name: entry[name] for name in _NUMBERS}
         parts |= {name: tensors[f"{name}.{i}"] for name in _TENSORS}
         parts["memory"] = None if pages is None else read_pages(folder, pages, device)
+        if f"compressive.matrix.{i}" in tensors:
+            parts["compressive"] = Sums(*(tensors[f"compressive.{n}.{i}"] for n in Sums._fields))
         layers.append(AttentionState(**parts))
     conv = [tensors[f"conv.{i}"] for i in range(sum(n.startswith("conv.") for n in tensors))]
     config = from_json(DecoderConfig, manifest["config"])
-    return DecoderState(config=config, layers=layers, conv=conv, is_hidden=manifest["is_hidden"])
+    return DecoderState(
+        config=config,
+        layers=layers,
+        conv=conv,
+        is_hidden=manifest["is_hidden"],
+        recurrent=tensors.get("recurrent"),
+    )
 
 
 def _check_model(
     folder: Path, manifest: dict[str, Any], model: Decoder, tokenizer: Tokenizer | None
 ) -> None:
     way_out = "load it with what it was saved with, or pass check=False"
-    for name, theirs, ours in differences(manifest["config"], to_json(model.config)):
+    saved_with = to_json(from_json(DecoderConfig, manifest["config"]))  # fields that came later
+    for name, theirs, ours in differences(saved_with, to_json(model.config)):
         raise UnreadableSave(
             f"{folder}: state was saved with {name}={theirs!r}, this model has {ours!r}: {way_out}"
         )

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from memformer.config import DecoderConfig
 from memformer.data.tokenizer import Tokenizer
-from memformer.model.attention_state import AttentionState
+from memformer.model.attention_state import AttentionOut, AttentionState
 
 if TYPE_CHECKING:
     from memformer.model.decoder import Decoder, DecoderOut
@@ -34,6 +34,9 @@ class DecoderState:
     """In training: lanes whose fraction is hidden, drawn anew for each manuscript."""
     is_view: bool = False
     """A view shares another state's memories: it can be read, not advanced."""
+    recurrent: Tensor | None = None
+    """(B, M, n_embd): the memory tokens of the block in which each lane stands, once it is not the
+    manuscript's first. With grad_segments > 1 in the autograd graph until `detach`."""
     moment: object = field(default_factory=object)
     """Another after each `advance` and `reset`. A fork in one and a view have that of their state,
     and so what was read from one of these may be remembered by another."""
@@ -55,8 +58,12 @@ class DecoderState:
         return len(self.n_read)
 
     def memory_bytes(self) -> int:
-        """Bytes of all memory pages; the windows are not counted."""
-        return sum(layer.memory.n_bytes for layer in self.layers if layer.memory is not None)
+        """Bytes of all memories: pages, sums, memory tokens. Windows and sinks are not counted."""
+        fixed = [] if self.recurrent is None else [self.recurrent]
+        for layer in self.layers:
+            fixed += layer.compressive or ()
+        paged = sum(layer.memory.n_bytes for layer in self.layers if layer.memory is not None)
+        return paged + sum(x.numel() * x.element_size() for x in fixed)
 
     def advance(self, out: "DecoderOut") -> None:
         """Remember a segment that was read from this state.
@@ -78,12 +85,20 @@ class DecoderState:
                 "the segment from this one"
             )
         self.moment = object()
-        for layer, each in zip(self.layers, out.attention, strict=True):
+        self.remember(out.attention, out.conv)
+        if out.recurrent is not None:
+            with torch.inference_mode(False):
+                x = out.recurrent.clone() if out.recurrent.is_inference() else out.recurrent
+                self.recurrent = x if self.layers[0].grad_segments > 1 else x.detach()
+
+    def remember(self, attention: Sequence[AttentionOut], conv: Sequence[Tensor]) -> None:
+        """What `advance` does after its checks, but for memory tokens."""
+        for layer, each in zip(self.layers, attention, strict=True):
             layer.advance(each)
-        lengths = out.attention[0].lengths
+        lengths = attention[0].lengths
         self.conv = [
             _last(before, h, lengths, keep_grad=self.layers[0].grad_segments > 1)
-            for before, h in zip(self.conv, out.conv, strict=True)
+            for before, h in zip(self.conv, conv, strict=True)
         ]
 
     def detach(self) -> None:
@@ -93,8 +108,9 @@ class DecoderState:
         on to the beginning: sum the losses of a passage, go backward once, then detach.
         """
         for layer in self.layers:
-            layer.keys, layer.values = layer.keys.detach(), layer.values.detach()
+            layer.detach()
         self.conv = [c.detach() for c in self.conv]
+        self.recurrent = None if self.recurrent is None else self.recurrent.detach()
 
     def reset(self, lanes: Sequence[int]) -> None:
         """A new manuscript begins in these lanes; the others are untouched.
@@ -141,6 +157,7 @@ class DecoderState:
             layers=[layer.select(lanes) for layer in self.layers],
             conv=[c[list(lanes)] for c in self.conv],
             is_hidden=[self.is_hidden[i] for i in lanes],
+            recurrent=None if self.recurrent is None else self.recurrent[list(lanes)],
             is_view=False,  # the memories were forked
             moment=self.moment if list(lanes) == list(range(self.n_lane)) else object(),
         )
@@ -189,11 +206,23 @@ class DecoderState:
                     "grad_segments"
                 )
         pairs = zip(self.layers, other.layers, strict=True)
-        layers = [replace(mine, memory=theirs.memory) for mine, theirs in pairs]
-        return replace(self, layers=layers, is_view=True)
+        layers = [
+            replace(mine, memory=theirs.memory, compressive=theirs.compressive)
+            for mine, theirs in pairs
+        ]
+        return replace(self, layers=layers, recurrent=other.recurrent, is_view=True)
 
     def with_shuffled_values(self) -> "DecoderState":
-        """A view for the control "shuffled": what is found comes with other pairs' values."""
+        """A view for the control "shuffled": what is found comes with other pairs' values.
+
+        Raises:
+            ValueError: the memory is compressive or recurrent.
+        """
+        if self.recurrent is not None or any(x.compressive is not None for x in self.layers):
+            raise ValueError(
+                "with_shuffled_values: a compressive or recurrent memory holds no single pairs to "
+                "shuffle; take another book's memory (with_memory) as the control"
+            )
         layers = [
             layer if layer.memory is None
             else replace(layer, memory=layer.memory.with_shuffled_values())

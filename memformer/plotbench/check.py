@@ -34,7 +34,8 @@ class Finding(NamedTuple):
     """One rule of the gate."""
 
     name: str
-    verdict: Literal["pass", "fail"]
+    verdict: Literal["pass", "fail", "undecided"]
+    """`undecided`: too few stories to say."""
     detail: str
 
 
@@ -212,9 +213,14 @@ def _shortcut(name: str, scores: Sequence[ShortcutScore]) -> Finding:
         f"{each.net.value:+.3f}, {each.n_groups} groups"
         for each in shown
     )
-    limit = f"limit {GROUP_LIMIT:.4f}"
-    verdict: Literal["pass", "fail"] = "fail" if bad or not own else "pass"
-    return Finding(name, verdict, f"{detail or 'no group'}; {limit}")
+    if own and all(math.isnan(each.group.high) for each in bad) and bad:
+        most = max(each.group.value for each in bad)
+        return Finding(
+            name, "undecided", f"at most {most:.3f} of the groups of a family, without a bound: "
+            f"under {MIN_STORIES} stories",
+        )  # fmt: skip
+    limit = f"limit {GROUP_LIMIT:.4f}, or a net that is not above 0"
+    return Finding(name, "fail" if bad or not own else "pass", f"{detail or 'no group'}; {limit}")
 
 
 def _bound(score: ShortcutScore) -> str:

@@ -1,11 +1,13 @@
 """A report of results: one HTML page that needs no other file, one Markdown page, the plots."""
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from memformer.evaluation.store import write_whole
+from memformer.evaluation.tables import Cell
 from memformer.plotbench.findings import Findings
 from memformer.plotbench.pictures import every_plot
 from memformer.plotbench.position import PositionRows
@@ -73,7 +75,7 @@ def write_report(
         title=f"PlotBench: {found.lead.model}",
         subtitle=f"Data {bench.manifest.get('bench_version')}, "
         f"{str(bench.manifest.get('content_sha256'))[:12]}: "
-        f"{len({story.seed for story in bench.stories})} worlds, {len(bench.probes):,} probes.",
+        f"{_told(bench)}; {_answered(found)}.",
         headline=headline(found),
         plots=every_plot(found),
         tables=[
@@ -97,21 +99,46 @@ def write_report(
     return paths
 
 
+def _told(bench: Bench) -> str:
+    """What the data are: for whoever cites the numbers."""
+    splits = sorted({story.split for story in bench.stories})
+    seeds = sorted({story.seed for story in bench.stories})
+    return (
+        f"{', '.join(splits)} split, {len(seeds)} seeds ({seeds[0]} to {seeds[-1]}), "
+        f"{len(bench.stories)} texts, {len(bench.probes):,} probes"
+    )
+
+
+def _answered(found: Findings) -> str:
+    """Of the lead's rows, all that the data ask for."""
+    n, of = len(found.every_row(found.lead)), len(found.bench.probes)
+    if n < of:
+        return f"{found.lead.label} answered {n:,} of them: the run is not finished"
+    return f"all answered by {found.lead.label}"
+
+
+def _with(c: Cell) -> str:
+    """A number with its interval, where there is one."""
+    return " ".join(part for part in (c.main, c.small) if part)
+
+
 def headline(found: Findings) -> list[str]:
     """What came out, in a few sentences; what lies within the noise is not called a finding."""
     s = found.scores(found.lead)
     if s is None:
         return [f"{found.lead.label} was asked no question of the families that carry the claim."]
     shown, net = cell(s.group), cell(s.net, sign=True)
-    if s.net.low > 0:
+    if math.isnan(s.net.low):
+        against = "of too few stories for an interval"
+    elif s.net.low > 0:
         against = "more than it gets wrong in all four cells"
     elif s.net.high < 0:
         against = "fewer than it gets wrong in all four cells"
     else:
         against = "not told apart from what it gets wrong in all four cells"
     sentences = [
-        f"{found.lead.label} gets {shown.main} {shown.small} of the groups right in the families "
-        f"that carry the claim, {against} (net {net.main} {net.small})."
+        f"{found.lead.label} gets {_with(shown)} of the groups right in the families "
+        f"that carry the claim, {against} (net {_with(net)})."
     ]
     best = [
         (other.net.value, run.model)

@@ -1,6 +1,7 @@
 """The tables of a report, with every shortcut and chance in each."""
 
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 
 from memformer.evaluation.tables import Cell, Table
@@ -71,12 +72,25 @@ def distance_table(found: Findings) -> Table:
         rows.append([_named(found, run), *map(_group_cell, each), _reach(found, run)])
     return Table(
         title="Groups right by distance",
-        caption=f"Tokens between the facts and the question, as stories were built. {_INTERVALS} "
+        caption="Tokens between the facts and the question as stories were built; "
+        f"{_measured(found)}. {_INTERVALS} "
         "Reach: the largest distance up to which the lower bound keeps 85% of the same run's "
         "accuracy with the licence right before the question; given where that was run.",
         head=["", *(f"{bucket:,}" for bucket in found.buckets), "reach"],
         rows=[_chance_row(len(found.buckets) + 1, len(found.buckets)), *rows],
         strong=_strong(found),
+    )
+
+
+def _measured(found: Findings) -> str:
+    """How far the facts are in the lead's own tokens."""
+    told = []
+    for bucket in found.buckets:
+        distances = [row.d_near_tokens for row in found.rows(found.lead, bucket=bucket)]
+        if distances:
+            told.append(f"{statistics.median(distances):,.0f} for {bucket:,}")
+    return f"in tokens of {found.lead.model} the nearest deciding fact is, in the median, " + (
+        ", ".join(told) or "not known"
     )
 
 

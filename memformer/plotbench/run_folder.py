@@ -79,8 +79,8 @@ class RunFolder:
                 )
         if before and not resume:
             raise FileExistsError(
-                f"{path} holds results of these data: set resume to go on or to add to them, or "
-                "choose another folder"
+                f"{path} holds results of these data: give --resume (resume=True) to go on or "
+                "to add to them, or choose another folder"
             )
         models = {**held, **now}
         self.hashes: dict[str, str] = {name: each["sha256"] for name, each in models.items()}

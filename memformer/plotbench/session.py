@@ -158,7 +158,8 @@ class BranchingSession(ABC):
             if not config.truncate or n_after >= limit:
                 raise ValueError(
                     f"context of {sees} tokens and {n_after} to score exceed max_context={limit}: "
-                    "take shorter stories, or truncate=True for rows that are marked as cut"
+                    "take shorter stories, or --truncate (truncate=True) for rows that are marked "
+                    "as cut"
                 )
             sees = limit - n_after
         if sees == n + first and config.last is None:

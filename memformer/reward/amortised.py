@@ -30,8 +30,8 @@ class AmortisedHead(nn.Module):
 
     def __init__(self, n_embd: int, width: int) -> None:
         super().__init__()
-        layers = [nn.Linear(n_embd, width), nn.Tanh(), nn.Linear(width, 2)]
-        self.net = nn.Sequential(*(layers if width else [nn.Linear(n_embd, 2)]))
+        inner = [nn.Linear(n_embd, width), nn.Tanh()] if width else []
+        self.net = nn.Sequential(*inner, nn.Linear(width or n_embd, 2))
         for name, value in {
             "hidden_mean": torch.zeros(n_embd), "hidden_scale": torch.ones(n_embd),
             "mean": torch.zeros(()), "scale": torch.ones(()), "variance": torch.ones(()),
@@ -150,14 +150,20 @@ def distil(samples: Samples, config: DistilConfig, *, seed: int) -> Distilled:
     n_held = max(3, round(config.held_out * n))
     if n - n_held < 3:
         raise ValueError(f"distil needs at least 6 novels, more are better; got {n}")
-    train = Samples(*(t[: n - n_held] for t in samples[:4]), 0)
-    held = Samples(*(t[n - n_held :] for t in samples[:4]), 0)
+    train, held = _part(samples, slice(0, n - n_held)), _part(samples, slice(n - n_held, n))
     if not bool(samples.hidden.isfinite().all()) or float(train.mean.std()) == 0:
         raise ValueError("distil needs finite hidden states and scores that differ")
     head = _new_head(train, config, seed)
     _fit(head, train, config)
     head.requires_grad_(False)
     return Distilled(head, agreement(head, held), agreement(head, train), samples.n_left_out)
+
+
+def _part(samples: Samples, which: slice) -> Samples:
+    return Samples(
+        samples.hidden[which], samples.mean[which], samples.variance[which],
+        samples.n_scored[which], 0,
+    )  # fmt: skip
 
 
 def _new_head(train: Samples, config: DistilConfig, seed: int) -> AmortisedHead:

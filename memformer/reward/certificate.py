@@ -3,9 +3,10 @@
 K draws of an update, each of g novels with m reviews each, P parameters of a generator
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -63,10 +64,26 @@ class Certificate(NamedTuple):
     """By scorer: how well the amortised head foresaw the sampled chain on held-out novels."""
     seed: int
 
+    def as_json(self) -> dict[str, Any]:
+        """For a file: null for a number that is not finite."""
+        return {
+            "seed": self.seed,
+            "passed": self.passed,
+            "rows": [_finite(row._asdict()) for row in self.rows],
+            "checks": [_finite(check._asdict()) for check in self.checks],
+            "heads": {scorer: _finite(held._asdict()) for scorer, held in self.heads.items()},
+        }
+
     @property
     def passed(self) -> bool:
         """Whether every rule held."""
         return all(row.passed for row in self.rows) and all(c.passed for c in self.checks)
+
+
+def _finite(told: dict[str, Any]) -> dict[str, Any]:
+    return {
+        k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in told.items()
+    }
 
 
 def certify(

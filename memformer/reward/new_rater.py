@@ -67,7 +67,7 @@ def fit_new_rater(
 
     free = [bias, factor] if count.sum() >= 2 and len(factor) else [bias]
     with torch.enable_grad():
-        descend(free, loss, model.config.max_iter)
+        descend(free, loss, model.config.max_iter, model.config.tolerance)
     dtype = model.bias.dtype
     return NewRater(bias.detach().to(dtype), factor.detach().to(dtype), n)
 

@@ -29,10 +29,8 @@ class Cells(NamedTuple):
     n_item: int
     n_level: int
 
-    @property
-    def n_by_rater(self) -> Tensor:
-        """(R,) weight of each rater's ratings."""
-        return torch.zeros(self.n_rater, dtype=torch.float64).index_add(0, self.rater, self.weight)
+    n_by_rater: Tensor
+    """(R,) weight of each rater's ratings."""
 
 
 def check_items(name: str, values: Tensor | None, n_item: int) -> None:
@@ -102,7 +100,9 @@ def standardised(
     u = u / ((share @ u**2) / share.sum()).sqrt().clamp(min=1e-12)
     aim = target(value, config, ratings.scale, centre, spread)
     n_level = round(ratings.scale[1] - ratings.scale[0]) + 1
+    by_rater = torch.zeros(ratings.n_rater).double().index_add(0, ratings.rater, weight)
     cells = Cells(
-        ratings.rater, ratings.item, aim, weight, x, u, ratings.n_rater, ratings.n_item, n_level
+        ratings.rater, ratings.item, aim, weight, x, u, ratings.n_rater, ratings.n_item, n_level,
+        by_rater,
     )  # fmt: skip
     return cells, centre, spread, mean, length

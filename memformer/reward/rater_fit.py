@@ -77,22 +77,33 @@ def item_part(x: Tensor | None, weight: Tensor, hidden: Tensor) -> Tensor:
 def latent(cells: Cells, p: Parameters) -> Tensor:
     """Opinion of each cell, (n,). A rater with a single rating gets a bias and nothing else."""
     is_known = (cells.n_by_rater >= 2).to(p.bias.dtype)  # (R,)
-    scale = 1 + (p.scale - 1) * is_known
-    part = item_part(cells.x, p.weight, p.hidden)[cells.item]  # (n, 1 + k)
-    liked = part[:, 0]
-    if p.factor.shape[1]:
-        factor = (p.factor * is_known[:, None])[cells.rater]
-        liked = liked + (factor * part[:, 1:]).sum(-1)
+    scale = scales(cells, p)
+    of_rater = torch.cat(
+        (p.bias[:, None], scale[:, None], p.factor * is_known[:, None]), 1
+    )  # (R, 2 + k)
+    of_item = item_part(cells.x, p.weight, p.hidden)  # (I, 1 + k)
     if p.nuisance.numel():
-        liked = liked + (cells.nuisance @ p.nuisance)[cells.item]
-    return p.intercept + p.bias[cells.rater] + scale[cells.rater] * liked
+        swayed = of_item[:, :1] + (cells.nuisance @ p.nuisance)[:, None]
+        of_item = torch.cat((swayed, of_item[:, 1:]), 1)
+    # index_select: going backward it is twice as fast as indexing
+    mine = of_rater.index_select(0, cells.rater)  # (n, 2 + k)
+    part = of_item.index_select(0, cells.item)  # (n, 1 + k)
+    liked = part[:, 0] + (mine[:, 2:] * part[:, 1:]).sum(-1)
+    return p.intercept + mine[:, 0] + mine[:, 1] * liked
 
 
-def penalty(p: Parameters, config: RaterConfig) -> Tensor:
+def scales(cells: Cells, p: Parameters) -> Tensor:
+    """(R,) of mean 1, so that larger scales cannot make the ridges on items smaller; the same for
+    everybody with fewer than two ratings."""
+    scale = torch.where(cells.n_by_rater >= 2, p.scale, 1.0)
+    return scale / scale.mean()
+
+
+def penalty(cells: Cells, p: Parameters, config: RaterConfig) -> Tensor:
     """Ridges, in ratings."""
     return (
         config.ridge_bias * (p.bias**2).sum()
-        + config.ridge_scale * ((p.scale - 1) ** 2).sum()
+        + config.ridge_scale * ((scales(cells, p) - 1) ** 2).sum()
         + config.ridge * (p.weight[0] ** 2).sum()
         + config.ridge_factor * ((p.weight[1:] ** 2).sum() + (p.factor**2).sum())
         + config.ridge_hidden * (p.hidden**2).sum()
@@ -134,11 +145,11 @@ def objective(cells: Cells, p: Parameters, noise: Tensor, config: RaterConfig) -
     each = head_loss(
         config.head, latent(cells, p), cells.target, noise[cells.rater], cuts, config.huber_delta
     )
-    return ((cells.weight * each).sum() + penalty(p, config)) / cells.weight.sum()
+    return ((cells.weight * each).sum() + penalty(cells, p, config)) / cells.weight.sum()
 
 
 def descend(
-    free: list[Tensor], value: Callable[[], Tensor], max_iter: int
+    free: list[Tensor], value: Callable[[], Tensor], max_iter: int, tolerance: float
 ) -> tuple[float, int, float]:
     """L-BFGS with strong Wolfe line search (Nocedal and Wright 2006, ch. 7) on tensors in place.
 
@@ -147,7 +158,7 @@ def descend(
     """
     search = torch.optim.LBFGS(
         free, max_iter=max_iter, max_eval=2 * max_iter, history_size=20, tolerance_grad=1e-9,
-        tolerance_change=1e-11, line_search_fn="strong_wolfe",
+        tolerance_change=tolerance, line_search_fn="strong_wolfe",
     )  # fmt: skip
 
     def closure() -> float:
@@ -179,7 +190,7 @@ def _minimise(
 
     moving = [t for t in free.values() if t.requires_grad and t.numel()]
     loss, steps, gradient = descend(
-        moving, lambda: objective(cells, now(), noise, config), config.max_iter
+        moving, lambda: objective(cells, now(), noise, config), config.max_iter, config.tolerance
     )
     if steps >= config.max_iter:
         _log.warning(
@@ -310,7 +321,7 @@ def _canonical(cells: Cells, p: Parameters, noise: Tensor, config: RaterConfig) 
     """
     is_known = cells.n_by_rater >= 2
     bias, factor = p.bias.clone(), p.factor * is_known[:, None]
-    scale = torch.where(is_known, p.scale, 1.0)
+    scale = scales(cells, p)
     weight, part = p.weight.clone(), item_part(cells.x, p.weight, p.hidden)
     rated = torch.bincount(cells.item, minlength=cells.n_item) > 0
 
@@ -323,10 +334,6 @@ def _canonical(cells: Cells, p: Parameters, noise: Tensor, config: RaterConfig) 
     bias = bias + scale * (offset[0] + factor @ offset[1:])
     part = part - offset
 
-    stretch = scale.mean()
-    if config.learn_scale and stretch.abs() > 1e-3:
-        scale = scale / stretch
-        weight, offset, part = weight * stretch, offset * stretch, part * stretch
     intercept = p.intercept + bias.mean()
     bias = bias - bias.mean()
 

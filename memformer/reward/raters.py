@@ -5,6 +5,7 @@ y_ri = mu + b_r + s_r (f0(x_i) + a_r . F(x_i)) + e,   e ~ N(0, sigma_r²)
 m items, R raters, d features, k rank, I rated items
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from memformer.reward.ratings import Ratings, cell_weights, check_ratings, disti
 from memformer.reward.social_choice import aggregate as choose
 
 KIND = "raters"
+_log = logging.getLogger(__name__)
 
 
 class RaterModel(nn.Module):
@@ -238,6 +240,12 @@ def fit_raters(
     check_items("features", features, ratings.n_item)
     check_items("nuisance", nuisance, ratings.n_item)
     weights = cell_weights(ratings, config.min_propensity, weight)
+    if weights.n_clipped > 0.2 * len(ratings.value):
+        _log.warning(
+            "raters: %d of %d propensities are below min_propensity=%g and count as it: their "
+            "weights say little; lower it",
+            weights.n_clipped, len(ratings.value), config.min_propensity,
+        )  # fmt: skip
     cells, centre, spread, mean, length = standardised(
         ratings, features, config, weights.weight, nuisance
     )

@@ -55,7 +55,7 @@ class _Gate(torch.autograd.Function):
         return row.view_as(row)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         grad = grad * ctx.keep[:, None].to(grad)
         if ctx.max_norm is not None:
             norm = grad.norm(dim=-1, keepdim=True)
@@ -70,7 +70,7 @@ def gate_gradient(row: Tensor, keep: Tensor, max_norm: float | None) -> Tensor:
         keep: (B,) bool. It is looked at when the gradient comes back, so it may be filled in later.
         max_norm: longest gradient of one token, in the Euclidean norm; a longer one is scaled.
     """
-    gated: Tensor = _Gate.apply(row, keep, max_norm)
+    gated: Tensor = _Gate.apply(row, keep, max_norm)  # type: ignore[no-untyped-call]
     return gated
 
 
@@ -125,10 +125,10 @@ class EmbeddingFeatures:
         return ((weight / total)[..., None] * words).sum(1)
 
     def _of_rows(self, rows: Tensor) -> Tensor:
-        mean = rows @ self.table  # (B, R, d)
+        mean: Tensor = rows @ self.table  # (B, R, d)
         if not self.is_rescaled:
             return mean
         with torch.no_grad():  # a factor, exactly 1 for one-hot rows: their gradient is untouched
             length = (rows @ self.length)[..., None]
-            factor = length / mean.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+            factor: Tensor = length / mean.norm(dim=-1, keepdim=True).clamp(min=1e-12)
         return mean * factor

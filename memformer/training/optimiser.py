@@ -8,8 +8,11 @@ from torch import nn
 
 from memformer.config import OptimiserConfig
 
-_GATES = (".attention.gate", ".attention.tanh_gate", ".fraction_bias.weight", ".attention.scale")
-_APART = ("embedding", "conv", "fraction", "film")
+_GATES = (
+    ".attention.gate", ".attention.tanh_gate", ".compressive.gate", ".fraction_bias.weight",
+    ".attention.scale",
+)  # fmt: skip
+_APART = ("embedding", "conv", "fraction", "film", "recurrent")
 
 
 def is_gate(name: str) -> bool:
@@ -20,7 +23,7 @@ def is_gate(name: str) -> bool:
 def parameter_groups(model: nn.Module, config: OptimiserConfig) -> list[dict[str, Any]]:
     """Matrices, which decay; gates and scales, with a rate of their own; all others.
 
-    The others are embeddings, norms, convolutions and what carries the fraction of the novel.
+    The others are embeddings, norms, convolutions, memory tokens and what carries the fraction.
     Frozen parameters are left out.
 
     Returns:

@@ -78,7 +78,7 @@ def train(
     start_weights = _weights_of(start)
     _check_unchanged(config, folder, about, start_weights)
     torch.manual_seed(config.seed)
-    stages, held_out = _texts(config)
+    stages, held_out = read_stages(config)
     tokenizer = _tokenizer(config, folder, stages) if start is None else start[1]
     model = Decoder(config.model) if start is None else start[0]
     if start is not None and about is None:
@@ -228,8 +228,13 @@ def _check_unchanged(
         )
 
 
-def _texts(config: RunConfig) -> tuple[list[list[list[Manuscript]]], list[Manuscript]]:
-    """Training texts by stage and corpus, and held-out ones; a shared work or author is refused."""
+def read_stages(config: RunConfig) -> tuple[list[list[list[Manuscript]]], list[Manuscript]]:
+    """Training texts by stage (general, novels) and corpus, and held-out ones.
+
+    Raises:
+        ValueError, FileNotFoundError, FetchError: as `texts_named`; a work, or with
+            `split_by="author"` an author, that is in both parts.
+    """
     stages = [
         [list(texts_named(name, "train")) for name in stage.corpora] if stage.n_token else []
         for stage in (config.general, config.novels)

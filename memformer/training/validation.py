@@ -29,7 +29,7 @@ def arms_of(model: Decoder) -> list[Arm]:
     attention: Attention = "window_sinks" if model.config.n_sink else "window"
     on = Arm(name="on", attention=attention, memory="on")
     off = Arm(name="off", attention=attention)
-    return [on, off] if model.config.memory_layers else [off]
+    return [on, off] if model.config.has_memory else [off]
 
 
 def validate(model: Decoder, books: Sequence[EncodedManuscript]) -> list[Held]:

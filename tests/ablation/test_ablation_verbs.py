@@ -13,7 +13,7 @@ from tests.test_cli import run
 
 TRAINED = '''
 """Does a memory of 8 pairs help a toy?"""
-from memformer.ablation import held_out_nats, memory_gain
+from memformer.ablation import held_out_nats, memory_gain, recall_of_search
 from memformer.config import DecoderConfig, MemoryConfig, OptimiserConfig, RunConfig, StageConfig
 
 BASE = RunConfig(
@@ -27,7 +27,7 @@ BASE = RunConfig(
 )
 VARIANTS = {{"base": {{}}, "no memory": {{"model.memory.layers": ()}}}}
 SEEDS = range(1)
-METRICS = (held_out_nats, memory_gain)
+METRICS = (held_out_nats, memory_gain, recall_of_search)
 '''
 
 
@@ -55,7 +55,8 @@ def test_a_file_is_ablated_and_reported_and_two_runs_compared(trained, tmp_path)
     assert [row["variant"] for row in rows] == ["base", "no memory"]
     assert rows[0]["n_token"] == 1024 and rows[0]["n_parameter"] > 10_000
     assert set(rows[0]["metrics"]["memory gain"]) == {"held2", "held3"}
-    assert rows[1]["metrics"]["memory gain"] == {}
+    assert rows[1]["metrics"]["memory gain"] == rows[1]["metrics"]["recall of search"] == {}
+    assert rows[0]["metrics"]["recall of search"] == {"held2, layer 1": 1, "held3, layer 1": 1}
     assert [step for step, _ in rows[0]["curve"]] == [4, 8]
     assert (out / "plots" / "curves.svg").is_file()
     before = (out / "report.md").read_text()
@@ -89,3 +90,15 @@ def test_a_failed_cell_is_named_and_the_exit_code_says_so(tmp_path):
     assert "failed: bad, seed 0: RuntimeError: the thirteenth slope breaks" in done.output
     assert Path(tmp_path / "out" / "report.html").is_file()
     assert load_experiment(path).seeds == (0,)
+
+
+def test_hours_are_not_for_slurm(tmp_path):
+    done = run("ablate", write(tmp_path), "--executor", "slurm", "--hours", "1")
+    assert done.exit_code == 2 and "SLURM job has" in done.output
+
+
+def test_texts_that_are_missing_show_before_anything_runs(tmp_path, trained):
+    path = tmp_path / "typo.py"
+    path.write_text(TRAINED.format(texts=tmp_path / "typo", held=tmp_path / "held"))
+    done = run("ablate", path, "--dry-run")
+    assert done.exit_code != 0 and "no texts" in done.output and "VARIANTS 'base'" in done.output

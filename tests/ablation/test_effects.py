@@ -82,3 +82,14 @@ def test_one_seed_and_one_unit_have_no_interval():
     assert interval.value == 2 and math.isnan(interval.low) and math.isnan(p)
     over_units, _ = crossed_interval(np.array([[1.0, 2.0, 3.0]]))
     assert over_units.low < 1.5 < over_units.high
+
+
+def test_one_seed_of_several_has_no_interval():
+    rows = [
+        row(v, 0, nats={"a": 5 + d, "b": 1 + d + d / 7}) for v, d in (("base", 0.0), ("x", -0.1))
+    ]
+    (alone,) = effects(rows, ["nats"], "base", min_seed=2)
+    assert alone.difference.value == pytest.approx(-0.1 - 0.05 / 7)
+    assert math.isnan(alone.difference.low) and math.isnan(alone.p) and math.isnan(alone.p_holm)
+    (units,) = effects(rows, ["nats"], "base")
+    assert units.difference.low < units.difference.value < units.difference.high

@@ -10,6 +10,16 @@ from memformer.ablation.experiment import load_experiment
 from tests.ablation.toys import HEAD, write
 
 
+def test_what_is_wrong_in_a_file_is_said_in_one_line(tmp_path):
+    path = tmp_path / "bad.py"
+    path.write_text("BASE = (\n")
+    with pytest.raises(ValueError, match=r"bad.py is no Python: line 1: '\(' was never closed"):
+        load_experiment(path)
+    path.write_text("x = 1\nBASE = Nothing()\n")
+    with pytest.raises(ValueError, match=r"bad.py line 2: NameError: name 'Nothing' is not"):
+        load_experiment(path)
+
+
 def test_a_file_is_read_with_the_base_first(tmp_path):
     path = write(tmp_path, 'VARIANTS = {"steep": {"slope": 2.0}, "plain": {}}\n')
     e = load_experiment(path)
@@ -77,12 +87,14 @@ def test_settings_are_for_training_runs_and_no_file_is_an_error(tmp_path):
 
 def test_the_example_of_the_docs_is_an_experiment(tmp_path):
     page = (Path(__file__).parents[2] / "docs" / "ablations.md").read_text()
-    first, second = re.findall(r"```python\n(.*?)```", page, re.S)
+    first, own, second = re.findall(r"```python\n(.*?)```", page, re.S)
     path = tmp_path / "memory.py"
     path.write_text(first)
     e = load_experiment(path, ["novels.n_token=16384"])
     assert e.trains and [v.name for v in e.variants] == ["memory", "none", "gate"]
     assert e.config_of("none", 1).model.memory_layers == ()
+    path.write_text(first + own)
+    assert load_experiment(path).base.config.validation == ("my/held-out",)
     assert len([line for line in first.splitlines() if line]) <= 16
     path.write_text(f"{first}\n{second}")
     assert [m.name for m in load_experiment(path).metrics] == ["spread over books"]

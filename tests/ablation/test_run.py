@@ -12,7 +12,7 @@ import pytest
 
 from memformer.ablation.cell import run_cell
 from memformer.ablation.experiment import load_experiment
-from memformer.ablation.local import Ended
+from memformer.ablation.jobs import Ended
 from memformer.ablation.rows import Cell, cells_of, finished, read_rows
 from memformer.ablation.run import ablate, plan
 from tests.ablation.toys import write
@@ -72,6 +72,31 @@ def test_rows_of_another_config_or_other_metrics_are_not_mixed(tmp_path):
     (Cell("steep", 0).folder(out) / "row.json").write_text('{"curve": []}\n')
     with pytest.raises(ValueError, match="is no row of an ablation"):
         finished(e, out)
+
+
+def test_a_row_that_is_there_already_is_not_made_again(tmp_path):
+    e, out = load_experiment(write(tmp_path)), tmp_path / "out"
+    row = run_cell(e, out, Cell("base", 0))
+    assert run_cell(e, out, Cell("base", 0)) == row  # a second runner gets the lock after the first
+
+
+def test_seconds_of_a_failed_try_are_counted(tmp_path, monkeypatch):
+    tail = """
+from pathlib import Path
+
+def make(config, folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "made").exists():
+        (folder / "made").touch()
+        raise RuntimeError("first try")
+    return config
+"""
+    e, out = load_experiment(write(tmp_path, tail=tail)), tmp_path / "out"
+    now = iter([0.0, 30.0, 100.0, 105.0])
+    monkeypatch.setattr("memformer.ablation.cell.time.monotonic", lambda: next(now))
+    with pytest.raises(RuntimeError, match="first try"):
+        run_cell(e, out, Cell("base", 0))
+    assert run_cell(e, out, Cell("base", 0)).wall_s == 35.0
 
 
 def test_a_number_that_is_none_is_an_error_of_the_cell(tmp_path):

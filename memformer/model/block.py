@@ -1,0 +1,139 @@
+"""One block of the decoder, and a pass through all of them.
+
+B lanes, L tokens of the segment
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from memformer.config import DecoderConfig
+from memformer.model.attention_state import AttentionOut, AttentionState
+from memformer.model.convolution import ShortConvolution
+from memformer.model.memory_attention import MemoryAttention, Prefix
+from memformer.model.positions import FractionModulation
+
+
+class Feedforward(nn.Module):
+    """SwiGLU (Shazeer 2020, arXiv:2002.05202, eq. 6): down(silu(gate x) · up x)."""
+
+    def __init__(self, n_embd: int, mlp_dim: int) -> None:
+        super().__init__()
+        self.gate = nn.Linear(n_embd, mlp_dim, bias=False)
+        self.up = nn.Linear(n_embd, mlp_dim, bias=False)
+        self.down = nn.Linear(mlp_dim, n_embd, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, L, n_embd) -> (B, L, n_embd)."""
+        y: Tensor = self.down(nn.functional.silu(self.gate(x)) * self.up(x))
+        return y
+
+
+class Block(nn.Module):
+    """Pre-norm attention and feed-forward, each added to the residual stream.
+
+    Args:
+        config: of the decoder.
+        depth: of this block, counted from 0.
+    """
+
+    def __init__(self, config: DecoderConfig, depth: int) -> None:
+        super().__init__()
+        self.attention_norm = nn.RMSNorm(config.n_embd, eps=config.norm_eps)
+        self.mlp_norm = nn.RMSNorm(config.n_embd, eps=config.norm_eps)
+        self.conv = (
+            ShortConvolution(config.n_embd, config.conv_width) if config.conv_width else None
+        )
+        self.attention = MemoryAttention(
+            config.n_embd,
+            n_head=config.n_head,
+            n_kv_head=config.n_kv_head,
+            head_dim=config.head_dim,
+            window=config.window,
+            memory=config.memory_of(depth),
+            n_sink=config.n_sink,
+            sink_distance=config.sink_distance,
+            qk_norm=config.qk_norm,
+            rope_base=config.rope_base,
+            fraction_dim=config.fraction.rotary_dim if config.fraction.kind == "rotary" else 0,
+        )
+        self.mlp = Feedforward(config.n_embd, config.mlp_dim)
+        is_modulated = config.fraction.kind == "modulation"
+        n = config.fraction.n_frequency
+        self.attention_film = FractionModulation(config.n_embd, n) if is_modulated else None
+        self.mlp_film = FractionModulation(config.n_embd, n) if is_modulated else None
+
+    def forward(
+        self,
+        x: Tensor,
+        state: AttentionState,
+        before: Tensor | None,
+        u: Tensor,
+        lengths: list[int],
+        want_retrieved: bool = False,
+        prefix: Prefix | None = None,
+    ) -> tuple[Tensor, AttentionOut, Tensor]:
+        """x (B, L, n_embd) -> the same, what attention did, and the convolution's input.
+
+        Without the inputs `before` it there is no convolution.
+        """
+        h = self.attention_norm(x)
+        h = h if self.attention_film is None else self.attention_film(h, u)
+        mixed = h if self.conv is None or before is None else self.conv(h, before)
+        out = self.attention(mixed, state, u, lengths, want_retrieved, prefix)
+        x = x + out.x
+        y = self.mlp_norm(x)
+        y = y if self.mlp_film is None else self.mlp_film(y, u)
+        return x + self.mlp(y), out, h
+
+
+class Through(NamedTuple):
+    """A pass through all blocks."""
+
+    x: Tensor
+    """(B, L, n_embd), before the last norm."""
+    attention: list[AttentionOut]
+    """One a layer."""
+    conv: list[Tensor]
+    """(B, L, n_embd) inputs of each convolution; an empty list without one."""
+
+
+def through(
+    blocks: Iterable[nn.Module],
+    x: Tensor,
+    layers: Sequence[AttentionState],
+    conv: Sequence[Tensor],
+    u: Tensor,
+    lengths: list[int],
+    *,
+    want_retrieved: bool = False,
+    recompute: bool = False,
+    prefixes: Sequence[Prefix] | None = None,
+) -> Through:
+    """Read a segment in all blocks; no state is changed.
+
+    Args:
+        blocks: of a decoder.
+        x: (B, L, n_embd), as embedded.
+        layers: the state of each block's attention.
+        conv: inputs before the segment of each convolution; empty for no convolution.
+        u: (B, L) of the novel, NaN where unknown.
+        lengths: tokens of each lane that are not padding.
+        want_retrieved, recompute: see `Decoder.forward`.
+        prefixes: pairs that all tokens see besides, one a layer.
+    """
+    outs: list[AttentionOut] = []
+    convs: list[Tensor] = []
+    for depth, (block, layer) in enumerate(zip(blocks, layers, strict=True)):
+        before = conv[depth] if conv else None
+        prefix = None if prefixes is None else prefixes[depth]
+        if recompute:  # going backward comes after `advance`: it needs the state as it is now
+            args = (x, layer.snapshot(), before, u, lengths, want_retrieved, prefix)
+            x, out, h = checkpoint(block, *args, use_reentrant=False)
+        else:
+            x, out, h = block(x, layer, before, u, lengths, want_retrieved, prefix)
+        outs.append(out)
+        convs += [h] if before is not None else []
+    return Through(x, outs, convs)

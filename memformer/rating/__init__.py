@@ -1,0 +1,1 @@
+"""Ratings that people gave: importing and agreement."""
