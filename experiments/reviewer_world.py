@@ -17,7 +17,9 @@ Added after the first rows: within 180 updates one of three seeds of `memory` ha
         `...-long` are the same with 500 updates; the first rows stay.
 Run:    OMP_NUM_THREADS=1 python experiments/reviewer_world.py \\
             experiments/results/reviewer_world.json
-Result: docs/reviewer.md
+Result: docs/reviewer.md. Two of three seeds as expected; one never finds the fact, with 500 updates
+        neither. Controls as expected. Not expected: heads of reviewers without any gain may still
+        know the novel's value, which they read past the review.
 """
 
 import argparse
