@@ -63,7 +63,8 @@ class TuneConfig:
     max_tokens: int | None = None
     """Stop before an update that would spend more than so many tokens in all; None: no limit."""
     max_unscorable: float = 0.2
-    """A larger share of continuations without a score in one update stops the run."""
+    """A larger share of continuations without a score in one update stops the run; likewise of the
+    reviews of a call, where the reward is a chain."""
     gold_every: int = 10
     """Updates between looks at held-out gold; a first look is taken before training."""
     gold_z: float = 1.0
