@@ -83,7 +83,10 @@ def fit_ratings(
         typer.echo(f"{len(stood)} of {len(every)} events stand", err=True)
         if part is not None and novels is not None:
             found = events_of_part(stood, known, read_novels(novels), part, config.split_seed)
-            typer.echo(f"part {part}: {len(found.events)} ratings; {found.n_crossed} cross parts")
+            typer.echo(
+                f"part {part}: {len(found.events)} events; {found.n_crossed} cross parts, "
+                f"{found.n_other_kind} are about no review"
+            )
             stood = found.events
         run = fit_events(
             stood, known, build_text_features(features), config, out, exchangeable=exchangeable,

@@ -149,9 +149,7 @@ def _own(folder: Path) -> TextFeatures:
     else:
         kind = "run"
         decoder, tokenizer = load_run(folder)
-        vocabulary = review_vocabulary(
-            tokenizer, ReviewConfig(), n_text=decoder.config.vocab_size
-        )
+        vocabulary = review_vocabulary(tokenizer, ReviewConfig(), n_text=decoder.config.vocab_size)
         model = with_review_tokens(decoder, vocabulary).eval()
     features = DecoderFeatures(model.requires_grad_(False), start=vocabulary.review)
 

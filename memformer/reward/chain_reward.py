@@ -37,8 +37,8 @@ class TextAgain:
         """
         if review.dim() != 2:
             raise ValueError(
-                "raters that read text give no gradient to relaxed tokens: use rloo or raft, or fit "
-                "the raters to features of the reviewer itself (--features REVIEWER)"
+                "raters that read text give no gradient to relaxed tokens: use rloo or raft, or "
+                "fit the raters to features of the reviewer itself (--features REVIEWER)"
             )
         rows = [
             [i for i, w in zip(ids, share, strict=True) if w > 0]

@@ -34,6 +34,8 @@ class PartOfEvents(NamedTuple):
     events: list[RatingEvent]
     n_crossed: int
     """Events whose rater is of one part and whose novel of another: in none."""
+    n_other_kind: int
+    """Events that are about no review."""
 
 
 class EventCells(NamedTuple):
@@ -80,24 +82,22 @@ def events_of_part(
     """The events to train on, to stop by or to report: parts share no rater and no author.
 
     Raises:
-        ValueError: another part, a review of a novel that is not there, an author that is unknown,
-            or no event in this part.
+        ValueError: another part, an event about a review or a review of a novel that is not there,
+            an author that is unknown, or no event in this part.
     """
     if part not in RATER_SETS:
         raise ValueError(f"part must be one of {', '.join(RATER_SETS)}, got {part!r}")
-    known = {each.review for each in reviews}
-    about = [each for each in events if each.item_kind == "review" and each.item in known]
+    refuse_unknown_items(events, [each.review for each in reviews], "review")
+    about = [each for each in events if each.item_kind == "review"]
     items = part_reviews(reviews, part_novels(novels, seed=seed))
-    split = split_events(
-        about, items, part_raters([each.rater for each in about], seed=seed)
-    )  # whoever rates no review is in no part
+    split = split_events(about, items, part_raters([e.rater for e in about], seed=seed))
     mine: list[RatingEvent] = getattr(split, part)
     if not mine:
         raise ValueError(
             f"no rating is of the part {part!r}: it has no rater who rated one of its novels "
             f"({split.n_crossed} ratings cross parts): take another split_seed, or more raters"
         )
-    return PartOfEvents(mine, split.n_crossed)
+    return PartOfEvents(mine, split.n_crossed, len(events) - len(about))
 
 
 def without_leaks(
@@ -110,13 +110,11 @@ def without_leaks(
         The reviews that still have a word, the events that are about none of the others, and how
         many events those were.
     """
-    by_id = {each.id: each for each in manuscripts}
+    by_id = {each.id: (each.title, each.author) for each in manuscripts}
     kept, gone = [], set()
     for review in reviews:
-        novel = by_id.get(review.novel)
-        text = strip_leaks(
-            review.text, title=novel and novel.title, author=novel and novel.author
-        ).text.strip()
+        title, author = by_id.get(review.novel, (None, None))
+        text = strip_leaks(review.text, title=title, author=author).text.strip()
         if any(character.isalnum() for character in text):
             kept.append(replace(review, text=text))
         else:
@@ -141,15 +139,13 @@ def cells_to_fit(
 
     Raises:
         ValueError: an event about a review that is not there, ratings off `config.scale`, fewer
-            than two raters or two rated novels, training ratings that all agree, or what `cells_of`,
-            `combine` and `ratings_of` refuse.
+            than two raters or two rated novels, training ratings that all agree, or what
+            `cells_of`, `combine` and `ratings_of` refuse.
     """
     refuse_unknown_items(events, [each.review for each in reviews], "review")
     novel_of = {each.review: each.novel for each in reviews}
     _check_scale(events, config)
-    found = [
-        cells_of(events, name, without_flags=config.without_flags) for name in config.criteria
-    ]
+    found = [cells_of(events, name, without_flags=config.without_flags) for name in config.criteria]
     left_out = _left_out(events, config)
     rated = sorted({novel_of[item] for each in found for item in each.cells.items})
     held = _drawn_novels(rated, config)
@@ -233,9 +229,7 @@ def _outside(cells: RatedCells, novel_of: Mapping[str, str], held: Sequence[str]
     )  # fmt: skip
 
 
-def _sources(
-    events: Sequence[RatingEvent], cells: RatedCells, config: RaterRunConfig
-) -> list[str]:
+def _sources(events: Sequence[RatingEvent], cells: RatedCells, config: RaterRunConfig) -> list[str]:
     """Of each cell; of several criteria, where the first came from."""
     found = {
         (e.rater, e.item, e.wave): e.source

@@ -148,7 +148,9 @@ def fit_events(
 def review_features(
     reviews: Sequence[Review], features: Features, folder: Path, told: Callable[[str], None]
 ) -> tuple[Tensor, int]:
-    """(m, d) vectors of all reviews, and how many were cut; parts that a folder has are read, others are written to it.
+    """(m, d) vectors of all reviews, and how many were cut.
+
+    Parts that a folder has are read, others are written to it.
 
     A part's file is named by model and texts, so that nothing stale is ever read.
 
@@ -176,9 +178,7 @@ def review_features(
                     f"features of review {first.review!r} are not finite ({int(is_bad.sum())} such "
                     f"reviews): {features.source} can make nothing of its text; leave it out"
                 )
-            write_whole(
-                path, save({"features": part.contiguous(), "n_cut": torch.tensor(cut)})
-            )
+            write_whole(path, save({"features": part.contiguous(), "n_cut": torch.tensor(cut)}))
         parts.append(part)
         n_cut += cut
         told(f"features of {start + len(some)}/{len(reviews)} reviews by {features.source}")
