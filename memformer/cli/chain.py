@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +16,9 @@ def use_chain(
     raters: Annotated[Path | None, typer.Option(help="Folder of `reward raters`.")] = None,
     texts: Annotated[Path | None, typer.Option(help="Novels to score.")] = None,
     n_reviews: Annotated[int, typer.Option(min=2, help="Reviews written of each novel.")] = 8,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="field=value of the chain's config; repeat.")
+    ] = None,
     ungated: Annotated[
         bool, typer.Option("--ungated", help="Score though the reviewer's gain is not above 0.")
     ] = False,
@@ -37,20 +40,30 @@ def use_chain(
             "chain: say what to do with the chain: --certify, or a reviewer with --raters and "
             "--texts"
         )
-    _score(reviewer, raters, texts, n_reviews, ungated, seed, out)
+    _score(reviewer, raters, texts, n_reviews, set_ or [], ungated, seed, out)
 
 
 def _score(
-    reviewer: Path, raters: Path, texts: Path, n_reviews: int, ungated: bool, seed: int,
+    reviewer: Path,
+    raters: Path,
+    texts: Path,
+    n_reviews: int,
+    changes: list[str],
+    ungated: bool,
+    seed: int,
     out: Path | None,
-) -> None:  # fmt: skip
+) -> None:
+    from memformer.config import to_json
+    from memformer.config.chain import ChainConfig
     from memformer.data.own import read_texts
     from memformer.evaluation.machine import describe
     from memformer.evaluation.store import write_json
     from memformer.interop.saved_chain import load_chain
     from memformer.reward.chain_scores import score_novels
+    from memformer.training.experiment import set_fields
 
-    chain = load_chain(reviewer, raters, ungated=ungated)
+    config = set_fields(ChainConfig(), changes)
+    chain = load_chain(reviewer, raters, ungated=ungated, config=config)
     novels = read_texts(texts)
     found = score_novels(
         chain.gated.chain, chain.reviewer, chain.tokenizer, novels, n_reviews, seed=seed,
@@ -66,7 +79,12 @@ def _score(
     if chain.marks["ungated"]:
         typer.echo("ungated: the reviewer was not shown to say anything of a novel")
     if out is not None:
-        made = {"reviewer": str(reviewer), "raters": str(raters), "seed": seed}
+        made = {
+            "reviewer": str(reviewer),
+            "raters": str(raters),
+            "seed": seed,
+            "config": to_json(config),
+        }
         scores = [each.as_json() for each in found]
         write_json(out, {**made, **chain.marks, "scores": scores, "made_with": describe()})
 
