@@ -233,7 +233,8 @@ def test_direct_gradient_goes_through_raters_of_the_reviewers_own_features(folde
 
 
 def test_raters_of_other_features_read_the_text(folder, tmp_path):
-    assert raters(folder, tmp_path / "out", features="run").exit_code == 0
+    assert raters(folder, tmp_path / "out", "--next", 2, features="run").exit_code == 0
+    assert len((tmp_path / "out" / "next.jsonl").read_text().splitlines()) == 2
     chain = load_chain(folder / "reviewer", tmp_path / "out", ungated=True)
     features = chain.gated.chain.features
     assert isinstance(features, DecoderFeatures)  # of the same ids, with the run's own weights

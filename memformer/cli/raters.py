@@ -49,6 +49,10 @@ def fit_ratings(
     unreported: Annotated[
         bool, typer.Option("--unreported", help="Go on where a report needs more ratings; marked.")
     ] = False,
+    next_: Annotated[
+        int,
+        typer.Option("--next", min=0, help="Name so many pairs of review and rater to ask next."),
+    ] = 0,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="field.path=value of the config; repeat.")
     ] = None,
@@ -66,7 +70,7 @@ def fit_ratings(
         from memformer.data.own import read_texts
         from memformer.interop.text_features import build_text_features
         from memformer.reward.event_cells import events_of_part, split_criteria
-        from memformer.reward.rater_run import RECORD, VALUES, fit_events
+        from memformer.reward.rater_run import NEXT, RECORD, VALUES, fit_events
         from memformer.training.experiment import set_fields
 
         names, weights = split_criteria(criterion or ["want_to_read"])
@@ -91,7 +95,8 @@ def fit_ratings(
         run = fit_events(
             stood, known, build_text_features(features), config, out, exchangeable=exchangeable,
             manuscripts=() if texts is None else read_texts(texts), as_of=moment,
-            unreported=unreported, resume=resume, told=lambda line: typer.echo(line, err=True),
+            unreported=unreported, n_next=next_, resume=resume,
+            told=lambda line: typer.echo(line, err=True),
         )  # fmt: skip
     cells = run.cells
     n_single = run.model.report["n_rater_single"]
@@ -107,6 +112,8 @@ def fit_ratings(
         typer.echo(f"rank {trial.config.rank}: held-out error {trial.mean:.3f}")
     typer.echo(f"rank {run.choice.config.rank} is taken")
     typer.echo("no report: marked" if run.report is None else run.report.text())
+    if next_:
+        typer.echo(f"what to ask next, most telling first: {out / NEXT}; ask some at random too")
     typer.echo(f"raters: {out}; their names by number in {RECORD}, novels' scores in {VALUES}")
 
 

@@ -3,6 +3,7 @@
 OUT/raters.json     settings, what was read, what was left out, trials of ranks, the report
 OUT/report.txt      the report to be read
 OUT/values.json     novel: mean score of its reviews, as `reward review --values` takes it
+OUT/next.jsonl      what to ask next, if that was asked for
 OUT/raters/         the rater model
 OUT/features/       vectors of the reviews, a file a part: where an interrupted run goes on
 
@@ -29,13 +30,14 @@ from memformer.data.manuscripts import Manuscript
 from memformer.evaluation.machine import describe
 from memformer.evaluation.store import read_json, write_json, write_whole
 from memformer.reward.acceptance import LEAST_ITEMS, Acceptance, accept
+from memformer.reward.ask_next import ask_next
 from memformer.reward.choice import Choice, Trial, choose_raters
 from memformer.reward.event_cells import EventCells, cells_to_fit, without_leaks
 from memformer.reward.raters import RaterModel, fit_raters
 from memformer.reward.ratings import Ratings, select
 
-RECORD, REPORT, VALUES, MODEL, FEATURES = (
-    "raters.json", "report.txt", "values.json", "raters", "features",
+RECORD, REPORT, VALUES, NEXT, MODEL, FEATURES = (
+    "raters.json", "report.txt", "values.json", "next.jsonl", "raters", "features",
 )  # fmt: skip
 _PART = 256
 """Reviews a file of features."""
@@ -79,6 +81,7 @@ def fit_events(
     manuscripts: Sequence[Manuscript] = (),
     as_of: datetime | None = None,
     unreported: bool = False,
+    n_next: int = 0,
     resume: bool = False,
     told: Callable[[str], None] = lambda line: None,
 ) -> RaterRun:
@@ -97,13 +100,14 @@ def fit_events(
         exchangeable: whether a rater's name is no person, see `accept`.
         as_of: the date, for the record.
         unreported: go on without a report where too few held-out reviews were rated twice.
+        n_next: how many pairs of review and rater to name that should be asked next.
         resume: go on in a folder that holds raters of the very same settings and data.
         told: gets lines of progress.
 
     Raises:
         ValueError: the folder holds raters and `resume` is not asked for; it holds none, or others,
             and it is; too few ratings for a report; a review whose features are not finite; as
-            `cells_to_fit`, `choose_raters` and `fit_raters`.
+            `cells_to_fit`, `choose_raters`, `fit_raters` and, with `n_next`, `ask_next`.
     """
     _check_place(out, resume)
     refuse_unknown_items(events, [each.review for each in reviews], "review")
@@ -141,6 +145,8 @@ def fit_events(
     if n_wordless:
         cells.left_out["of a review without a word"] = n_wordless
     run = RaterRun(model, choice, report, cells)
+    if n_next:
+        _write_next(out, run, reviews, every, rated, n_next)
     _write(out, run, reviews, every, asked, n_cut)
     return run
 
@@ -260,6 +266,22 @@ def _fit(
     nuisance = n_word.log()[:, None].to(x.dtype) if config.drop_length else None
     told(f"fitting rank {choice.config.rank} to {len(train.value)} ratings")
     return choice, fit_raters(train, x, choice.config, seed=config.seed, nuisance=nuisance)
+
+
+def _write_next(
+    out: Path, run: RaterRun, reviews: Sequence[Review], every: Tensor, rated: Tensor, n: int
+) -> None:
+    """By all ratings, held-out ones too: they are known."""
+    ratings = run.cells.ratings
+    known = ratings._replace(item=rated[ratings.item], n_item=len(reviews))
+    rows = [
+        {
+            "review": reviews[ask.item].review, "rater": run.cells.raters[ask.rater],
+            "reduction": ask.reduction, "variance": ask.variance,
+        }
+        for ask in ask_next(run.model, known, every, n)
+    ]  # fmt: skip
+    write_whole(out / NEXT, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
 def _write(

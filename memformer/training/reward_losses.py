@@ -178,7 +178,7 @@ def relaxed_branches(
     n_grad, V = reach(model, config), model.config.vocab_size
     state = model.new_state(len(prompts), grad_segments=n_grad)
     with torch.no_grad():
-        for part in prompts[:, :-1].split(model.config.segment_len, 1):
+        for part in torch.split(prompts[:, :-1], model.config.segment_len, 1):
             if part.shape[1]:
                 u = declared_fraction(state, part.shape[1], config.length)
                 state.advance(model(part, state, fraction=u))

@@ -19,6 +19,7 @@ from memformer.reward.event_cells import (
 )
 from memformer.reward.rater_run import (
     MODEL,
+    NEXT,
     RECORD,
     REPORT,
     VALUES,
@@ -178,6 +179,20 @@ def test_few_ratings_give_no_report_unless_that_is_accepted(tmp_path):
     )
     assert run.report is None and load_raters(tmp_path / "b")[1]["unreported"]
     assert "no report" in (tmp_path / "b" / REPORT).read_text()
+
+
+def test_what_to_ask_next_was_not_rated_and_may_be_of_an_unrated_review(data, tmp_path):
+    reviews, events = data
+    fresh = [Review(review="fresh", novel="n99", text="good " * 30)]  # like no other
+    run = fit_events(
+        events, [*reviews, *fresh], Words(), CONFIG, tmp_path / "b", exchangeable=False, n_next=5
+    )
+    rows = [json.loads(line) for line in (tmp_path / "b" / NEXT).read_text().splitlines()]
+    rated = {(each.item, each.rater) for each in events}
+    assert len(rows) == 5 and not rated & {(row["review"], row["rater"]) for row in rows}
+    assert rows[0]["review"] == "fresh" and rows[0]["rater"] in run.cells.raters
+    variance = [row["variance"] for row in rows]
+    assert variance == sorted(variance, reverse=True) and min(variance) > 0
 
 
 def test_exchangeable_raters_are_said_to_be(data, tmp_path):
