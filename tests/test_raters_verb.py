@@ -50,8 +50,8 @@ def folder(tmp_path_factory):
     model = Decoder(small_config(vocab_size=275, memory=dict(layers=(1,), n_retrieved=4)))
     save_model(model, folder / "run" / "model")
     tokenizer.save_in(folder / "run" / "model")
-    vocabulary = review_vocabulary(tokenizer, ReviewConfig(max_len=30), n_text=275)
-    reviewer = Reviewer(with_review_tokens(model, vocabulary).eval(), vocabulary, max_len=30)
+    vocabulary = review_vocabulary(tokenizer, ReviewConfig(max_len=12), n_text=275)
+    reviewer = Reviewer(with_review_tokens(model, vocabulary).eval(), vocabulary, max_len=12)
     with torch.no_grad():  # so that reviews end
         ids = torch.randint(3, 270, (4, 8))
         hidden = reviewer.model(ids, reviewer.model.new_state(4), want_hidden=True).hidden
@@ -191,6 +191,7 @@ def test_parts_and_their_gold_reach_tune(folder, tmp_path):
                  "--gold-reviewer", folder / "reviewer", "--gold-raters",
                  tmp_path / "early_stop")  # fmt: skip
     assert result.exit_code == 0, result.stderr
+    assert "reviews left out: empty" in result.stdout and "gold: " in result.stdout
     found = read_json(tmp_path / "tuned" / "result.json")
     assert found["ungated"] and found["looks"] and found["unreported"] is one["unreported"]
     same = run(*call, "--out", tmp_path / "x", "--raters", tmp_path / "train", "--gold-reviewer",
@@ -204,12 +205,12 @@ def test_parts_and_their_gold_reach_tune(folder, tmp_path):
 def test_chain_scores_novels(folder, fitted, tmp_path):
     out = tmp_path / "scores.json"
     call = ("reward", "chain", folder / "reviewer", "--raters", fitted[0], "--texts",
-            folder / "texts", "--n-reviews", 20, "--out", out)  # fmt: skip
+            folder / "texts", "--n-reviews", 12, "--out", out)  # fmt: skip
     closed = run(*call)
     assert closed.exit_code == 1 and "it was not measured" in closed.stderr
     strict = run(*call, "--ungated", "--set", "max_unscorable=0")
     assert strict.exit_code == 1 and "could not be scored" in strict.stderr and not out.exists()
-    result = run(*call, "--ungated", "--set", "max_unscorable=0.5")
+    result = run(*call, "--ungated", "--set", "max_unscorable=0.7")
     assert result.exit_code == 0, result.stderr
     assert "ungated" in result.stdout
     found = read_json(out)

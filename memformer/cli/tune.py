@@ -70,3 +70,6 @@ def tune_generator(
     ]
     print_table(("audit", "before", "after"), rows, n_first=1, n_number=2)
     typer.echo(f"stopped: {done.tuned.reason}; kept update {done.tuned.best}; run: {out}")
+    for name, each in (("reward", judge), ("gold", gold)):
+        if each is not None and (line := each.told()):
+            typer.echo(f"{name}: {line}: empty, without end, or a score that is NaN")

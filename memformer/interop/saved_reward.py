@@ -24,6 +24,12 @@ class SavedReward(NamedTuple):
     record: dict[str, Any] | None
     """Of the raters; None where the reviewer's head judges."""
 
+    def told(self) -> str:
+        """How many reviews a chain wrote so far and left out; empty where a head judges."""
+        if not isinstance(self.reward, ChainReward):
+            return ""
+        return f"{self.reward.n_left_out} of {self.reward.n_drawn} reviews left out"
+
 
 def load_rewards(
     reward: tuple[Path, Path | None],
