@@ -26,7 +26,7 @@ from tests.reward.test_rater_run import event, world
 from tests.test_cli import process as process  # the fixture that keeps verbs within this process
 from tests.test_cli import run
 
-FEW = ("--set", "ranks=[0]", "--set", "n_fold=2")
+FEW = ("--set", "ranks=[0]", "--set", "n_fold=2", "--set", "raters.learn_noise=false")
 TUNE = ("--set", "n_update=1", "--set", "n_prompt=2", "--set", "n_branch=2", "--set", "n_new=6",
         "--set", "max_unscorable=1.0", "--prompt-tokens", 8, "--n-reviews", 2,
         "--ungated")  # fmt: skip

@@ -5,10 +5,10 @@ import torch
 
 from memformer.config.reward import RaterConfig
 from memformer.reward.ask_next import ask_next, expected_reductions
-from memformer.reward.raters import fit_raters
+from memformer.reward.raters import RaterModel, fit_raters
 from memformer.reward.ratings import Ratings, cell_weights
 
-CONFIG = RaterConfig(learn_scale=False)
+CONFIG = RaterConfig(learn_scale=False, learn_noise=False)
 
 
 class Readers:
@@ -128,7 +128,7 @@ def test_other_models_are_refused():
     world = Readers(3)
     ratings = world.rate(*world.some(60))
     for config in (RaterConfig(head="huber"), RaterConfig(hidden=3), RaterConfig(aggregate="cvar")):
-        model = fit_raters(ratings, world.x, config, seed=0)
+        model = RaterModel(config, (-60.0, 60.0), n_rater=6, n_item=40, d=5)
         with pytest.raises(ValueError, match="what to ask next is known for raters with features"):
             ask_next(model, ratings, world.x, 3)
     with pytest.raises(ValueError, match="n must be at least 1"):
