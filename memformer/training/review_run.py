@@ -21,11 +21,12 @@ from memformer.data.manuscripts import Manuscript
 from memformer.data.tokenizer import Tokenizer
 from memformer.evaluation.machine import describe
 from memformer.evaluation.store import read_json, write_json
+from memformer.memory.storage import read_manifest
 from memformer.model.decoder import Decoder
 from memformer.reward.gain import Gain, gain_from_json, gain_json, information_gain
 from memformer.reward.review_text import review_vocabulary, with_review_tokens
 from memformer.reward.review_tokens import ReviewCounts, encode_reviews
-from memformer.reward.saved_reviewer import load_reviewer, save_reviewer
+from memformer.reward.saved_reviewer import KIND, load_reviewer, save_reviewer
 from memformer.training.reviewer import TrainedReviewer, Update, train_reviewer
 from memformer.training.reviewer_batches import ReviewerData
 
@@ -188,3 +189,30 @@ def read_gain(out: Path) -> Gain | None:
     """
     found = read_json(out / RECORD).get("information_gain")
     return None if found is None else gain_from_json(found)
+
+
+def refuse_shared_gold(reviewer: Path, gold: Path) -> None:
+    """A reviewer that stops a tuning has learned from other novels than the one that rewards it.
+
+    Which raters stand behind the values of either is not recorded, and not looked at.
+
+    Args:
+        reviewer, gold: folders of reviewers.
+
+    Raises:
+        ValueError: both have the same weights, or a text or an author was trained on by both.
+    """
+    one, other = (read_manifest(folder / REVIEWER, KIND)["weights"] for folder in (reviewer, gold))
+    if one == other:
+        raise ValueError(
+            f"gold must be judged by another reviewer than the reward, {gold} has the weights of "
+            f"{reviewer}"
+        )
+    read = [read_json(folder / RECORD).get("trained_on", []) for folder in (reviewer, gold)]
+    for name in ("text", "author"):
+        first, second = ({each[name] for each in rows} - {None} for rows in read)
+        if both := first & second:
+            raise ValueError(
+                f"gold must share no {name} with the reward's training, {gold} and {reviewer} "
+                f"share {len(both)}: fit it to reviews of other novels"
+            )
