@@ -88,7 +88,7 @@ def train_on_reviews(
 
     Raises:
         ValueError: the folder holds a reviewer and `resume` is not asked for; a value of a
-            manuscript that is not there; as `train_reviewer`.
+            manuscript that is not there, or that is no finite number; as `train_reviewer`.
     """
     if (out / RECORD).exists() and not resume:
         raise ValueError(f"{out} holds a reviewer: go on with it by --resume, or choose another")
@@ -100,6 +100,13 @@ def train_on_reviews(
     )
     if unknown := sorted(set(values or {}) - {each.id for each in manuscripts}):
         raise ValueError(f"values: there is no manuscript {unknown[0]!r} among the texts")
+    for name, value in (values or {}).items():
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not math.isfinite(value):
+            raise ValueError(
+                f"values: {name!r} must be a finite number, got {value!r}: leave out what is not "
+                "known"
+            )
     targets = None
     if values is not None:
         targets = torch.tensor([float(values.get(each.id, math.nan)) for each in manuscripts])

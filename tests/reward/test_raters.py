@@ -300,6 +300,19 @@ def test_a_rater_with_one_rating_gets_a_bias_only():
     assert apart.std() < 0.35 * model(everything(w)).std(0).mean()
 
 
+def test_who_has_one_rating_is_told_by_counting_not_by_propensities():
+    w = world(rank=0)
+    keep = w.ratings.rater > 1
+    keep[(w.ratings.rater == 0).nonzero()[0]] = True  # and nothing of rater 1
+    some = select(w.ratings, keep)
+    likely = torch.full_like(some.value, 0.01)
+    likely[some.rater == 0] = 0.0002  # one rating that stands for many
+    likely[some.rater == 2] = 1.0  # many that stand for little
+    config = RaterConfig(min_propensity=1e-6, ridge_scale=0.1)
+    stretch = fit_raters(some._replace(propensity=likely), None, config, seed=0).stretch
+    assert stretch[0] == stretch[1] != stretch[2]
+
+
 def test_all_raters_agreeing_is_a_constant_and_nobodys_fault():
     w = world(rank=0)
     same = w.ratings._replace(value=torch.full_like(w.ratings.value, 2.0))
