@@ -31,7 +31,7 @@ class Cells(NamedTuple):
 
     n_by_rater: Tensor
     """(R,) weight of each rater's ratings."""
-    count: Tensor
+    n_rating: Tensor
     """(R,) each rater's ratings, whatever their propensities; a weight of 2 counts as two."""
 
 
@@ -106,12 +106,12 @@ def standardised(
     u = u / ((share @ u**2) / share.sum()).sqrt().clamp(min=1e-12)
     aim = target(value, config, ratings.scale, centre, spread)
     n_level = round(ratings.scale[1] - ratings.scale[0]) + 1
-    by_rater, count = (
+    by_rater, n_rating = (
         torch.zeros(ratings.n_rater).double().index_add(0, ratings.rater, each)
         for each in (weight, torch.ones_like(weight) if given is None else given.double())
     )
     cells = Cells(
         ratings.rater, ratings.item, aim, weight, x, u, ratings.n_rater, ratings.n_item, n_level,
-        by_rater, count,
+        by_rater, n_rating,
     )  # fmt: skip
     return cells, centre, spread, mean, length

@@ -65,6 +65,20 @@ def test_rank_is_chosen_by_held_out_cells():
         assert len(chosen.trials) == 4 and len(chosen.trials[0].rmse) == 4
 
 
+def test_the_simplest_within_an_error_of_the_best_is_chosen(monkeypatch):
+    w = world(rank=0, n_rater=10, n_item=12, n_per_item=6)
+    told = {0: [1.0, 1.2, 1.0, 1.1], 1: [0.99, 1.21, 1.0, 1.09]}
+    left = {rank: list(errors) for rank, errors in told.items()}
+    monkeypatch.setattr(
+        "memformer.reward.choice.held_out_rmse", lambda model, *_: left[model.config.rank].pop(0)
+    )
+    candidates = [RaterConfig(rank=0), RaterConfig(rank=1)]
+    for n_error, rank in ((1.0, 0), (0.0, 1)):
+        left.update({rank: list(errors) for rank, errors in told.items()})
+        found = choose_raters(w.ratings, None, candidates, n_fold=4, n_error=n_error, seed=0)
+        assert found.config.rank == rank
+
+
 def test_texts_predict_items_that_nobody_rated():
     w = world(rank=1, d=6, n_item=150, n_per_item=8)
     train, test = next(held_out(w.ratings, folds(w.ratings, 3, by="item", seed=0)))
@@ -132,6 +146,23 @@ def test_two_seeds_and_two_turns_of_the_tastes_give_one_form():
     assert abs(square[0, 1]) < 1e-4 * square[0, 0] and square[0, 0] > square[1, 1]
     for mean in (one.bias.mean(), one.factor.mean(), taste.mean(), one.stretch.mean() - 1):
         assert abs(mean) < 1e-4
+
+
+def test_what_all_tastes_share_is_everybodys_opinion():
+    """With next to no room for it in f0 it comes out of the tastes, and predictions stay."""
+    w = world(rank=0)
+    config = RaterConfig(rank=1, ridge=1e6, ridge_factor=0.01, learn_scale=False)
+    model = fit_raters(w.ratings, None, config, seed=0)
+    assert abs(model.factor.mean()) < 1e-4
+    assert corr(model.score(everything(w)), w.mean) > 0.9
+
+
+def test_means_are_zero_over_items_that_were_rated():
+    w = world(rank=1, d=4)
+    rated = w.features[:, 0] < 0.5
+    some = select(w.ratings, rated[w.ratings.item])
+    part = fit_raters(some, w.features, RaterConfig(rank=1), seed=0).item_part(w.features)
+    assert part[rated].mean(0).abs().max() < 1e-6 < part.mean(0).abs().min()
 
 
 @pytest.mark.parametrize("head", ["mse", "huber", "ordinal"])
