@@ -107,9 +107,9 @@ class Chain:
         generator that drew the ids x, by RLOO over sibling novels (modes `score_function`, and
         `amortised` with the value as score). With neither, the surrogate is a number.
 
-        `score_function` on rows is unbiased for the gradient of the reviewer's own expectation (with
-        `has_control` only where all reviews are scored, see `estimators.score_function`); on
-        `log_prob`, for the gradient over the generator as well. `st_gumbel` and `amortised` are
+        `score_function` on rows is unbiased for the gradient of the reviewer's own expectation; on
+        `log_prob`, for the gradient over the generator as well. With `has_control` it is so only
+        where all reviews are scored (`estimators.score_function`). `st_gumbel` and `amortised` are
         biased: see the certificate.
 
         Args:

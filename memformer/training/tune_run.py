@@ -29,6 +29,9 @@ from memformer.training.reward import Gold, Tuned, TuneData, tune
 from memformer.training.reward_losses import draw_seed
 
 
+_PASSAGES = 1 << 31  # beyond the seeds of all updates' prompts
+
+
 class TuneRun(NamedTuple):
     """A tuning, and how its texts changed."""
 
@@ -84,7 +87,8 @@ def tune_run(
         )
 
     def passages(n: int) -> list[Segment]:
-        return [_segment(_draw(train, config.n_prompt, n_passage + 1, draw_seed(config, n) + 1))]
+        seed = draw_seed(config, n) + _PASSAGES
+        return [_segment(_draw(train, config.n_prompt, n_passage + 1, seed))]
 
     data = TuneData(
         prompts=lambda n: _draw(train, config.n_prompt, n_prompt_token, draw_seed(config, n)),

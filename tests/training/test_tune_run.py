@@ -143,6 +143,26 @@ def test_direct_gradient_through_drawn_reviews_is_refused(folder, tmp_path):
     assert result.exit_code == 1 and "no gradient goes" in result.stderr
 
 
+def test_prompts_are_not_where_the_last_update_has_just_learned(folder, tmp_path, monkeypatch):
+    given = []
+
+    def caught(model, reference, data, *_, **__):
+        given.append(data)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("memformer.training.tune_run.tune", caught)
+    decoder, tokenizer = load_run(folder / "run")
+    config = TuneConfig(n_new=4, n_prompt=8)
+    with pytest.raises(KeyboardInterrupt):
+        tune_run(decoder, tokenizer, [list(range(280))], [[1] * 9], lambda text: text[:, 0].float(),
+                 config, tmp_path, n_prompt_token=4, n_held=2)  # fmt: skip
+    data = given[0]
+    gaps = torch.stack(
+        [(data.passages(n)[0].tokens[:, 0] - data.prompts(n + 1)[:, 0]).abs() for n in range(4)]
+    )
+    assert (gaps > 20).float().mean() > 0.5
+
+
 def test_texts_too_short_are_named(folder, tmp_path):
     decoder, tokenizer = load_run(folder / "run")
     config = TuneConfig(n_new=8, optimiser=OptimiserConfig(learning_rate=1e-3))
