@@ -28,7 +28,6 @@ from memformer.training.branches import Reward, write_branches
 from memformer.training.reward import Gold, Tuned, TuneData, tune
 from memformer.training.reward_losses import draw_seed
 
-
 _PASSAGES = 1 << 31  # beyond the seeds of all updates' prompts
 
 
