@@ -42,13 +42,13 @@ def tune_generator(
     from memformer.reward.gain import gate
     from memformer.reward.saved_reviewer import load_reviewer
     from memformer.training.experiment import set_fields
-    from memformer.training.review_run import REVIEWER, read_gain
+    from memformer.training.review_run import REVIEWER, read_gain, refuse_shared_gold
     from memformer.training.tune_run import tune_run
 
     config = set_fields(TuneConfig(method=method, seed=seed), set_ or [])
     decoder, tokenizer = load_run(run)
 
-    def critic(folder: Path) -> tuple[Critic, dict[str, Any]]:
+    def critic(folder: Path) -> tuple[Critic, dict[str, Any], str]:
         loaded = load_reviewer(folder / REVIEWER, tokenizer)
         if loaded.head is None:
             raise ValueError(
@@ -57,10 +57,14 @@ def tune_generator(
             )
         weights = weights_hash(loaded.reviewer.model)
         leave = gate(read_gain(folder), ungated=ungated, weights=weights)
-        return Critic(loaded.reviewer, loaded.head, n_reviews), leave.marks()
+        return Critic(loaded.reviewer, loaded.head, n_reviews), leave.marks(), weights
 
-    judge, marks = critic(reviewer)
-    gold = None if gold_reviewer is None else critic(gold_reviewer)[0]
+    judge, marks, judges = critic(reviewer)
+    gold = None
+    if gold_reviewer is not None:
+        refuse_shared_gold(reviewer, gold_reviewer)
+        gold, marks["gold"], weights = critic(gold_reviewer)
+        judges += weights
     encoded, kept = (
         [list(tokenizer.encode(each.text).ids) for each in read_texts(path)]
         for path in (texts, held)
@@ -68,6 +72,7 @@ def tune_generator(
     done = tune_run(
         decoder, tokenizer, encoded, kept, judge, config, out,
         n_prompt_token=prompt_tokens, gold=gold, marks=marks,
+        judges=f"{judges} {n_reviews}",
         told=lambda line: typer.echo(line, err=True),
     )  # fmt: skip
     rows = [
