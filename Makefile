@@ -25,7 +25,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow and not gpu" --cov=memformer --cov-fail-under=90 --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not gpu" --cov=memformer --cov-fail-under=90 --cov-report=term:skip-covered
 
 test-all: lint
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray,slurm]'

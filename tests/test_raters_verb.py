@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
     (folder / "novels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     for name in ("texts", "held"):
         (folder / name).mkdir()
-        (folder / name / f"{name}.txt").write_text("a good word and a bad word. " * 8)
+        (folder / name / f"{name}.txt").write_text(f"a {name} word and a bad word. " * 8)
     tokenizer = train_tokenizer(["good bad word. a good word and a bad word. " * 9], 275)
     torch.manual_seed(0)
     model = Decoder(small_config(vocab_size=275, memory=dict(layers=(1,), n_retrieved=4)))
@@ -57,10 +57,13 @@ def folder(tmp_path_factory):
         hidden = reviewer.model(ids, reviewer.model.new_state(4), want_hidden=True).hidden
         mean = hidden.mean((0, 1))
         reviewer.model.embedding.weight[vocabulary.end] = 3.5 * mean / mean.square().sum()
-    (folder / "reviewer").mkdir()
-    (folder / "reviewer" / "review.json").write_text("{}\n")
-    save_reviewer(folder / "reviewer" / "reviewer", reviewer)
-    tokenizer.save_in(folder / "reviewer" / "reviewer")
+    for name in ("reviewer", "gold"):
+        (folder / name).mkdir()
+        (folder / name / "review.json").write_text("{}\n")
+        save_reviewer(folder / name / "reviewer", reviewer)
+        tokenizer.save_in(folder / name / "reviewer")
+        with torch.no_grad():
+            reviewer.model.embedding.weight[3] += 0.1  # another one
     return folder
 
 
@@ -178,9 +181,11 @@ def test_a_rater_of_one_rating_is_said(folder, tmp_path):
 
 
 def test_parts_and_their_gold_reach_tune(folder, tmp_path):
-    for part, seed in (("train", "split_seed=5"), ("early_stop", "split_seed=5")):
-        result = raters(folder, tmp_path / part, "--novels", folder / "novels.jsonl", "--part",
-                        part, "--set", seed, "--unreported")  # fmt: skip
+    for part, features in (("train", "reviewer"), ("early_stop", "gold")):
+        result = raters(
+            folder, tmp_path / part, "--novels", folder / "novels.jsonl", "--part", part, "--set",
+            "split_seed=5", "--unreported", features=features,
+        )  # fmt: skip
         assert result.exit_code == 0, result.stderr
         assert f"part {part}: " in result.stdout
     one, other = (load_raters(tmp_path / part)[1] for part in ("train", "early_stop"))
@@ -188,14 +193,14 @@ def test_parts_and_their_gold_reach_tune(folder, tmp_path):
     call = ("reward", "tune", folder / "run", "--reviewer", folder / "reviewer", "--texts",
             folder / "texts", "--held", folder / "held", *TUNE)  # fmt: skip
     result = run(*call, "--out", tmp_path / "tuned", "--raters", tmp_path / "train",
-                 "--gold-reviewer", folder / "reviewer", "--gold-raters",
+                 "--gold-reviewer", folder / "gold", "--gold-raters",
                  tmp_path / "early_stop")  # fmt: skip
     assert result.exit_code == 0, result.stderr
     assert "reviews left out: empty" in result.stdout and "gold: " in result.stdout
     found = read_json(tmp_path / "tuned" / "result.json")
     assert found["ungated"] and found["looks"] and found["unreported"] is one["unreported"]
     same = run(*call, "--out", tmp_path / "x", "--raters", tmp_path / "train", "--gold-reviewer",
-               folder / "reviewer", "--gold-raters", tmp_path / "train")  # fmt: skip
+               folder / "gold", "--gold-raters", tmp_path / "train")  # fmt: skip
     assert same.exit_code == 1 and "gold raters must share no raters" in same.stderr
     lost = run(*call, "--out", tmp_path / "x", "--gold-raters", tmp_path / "train", "--raters",
                tmp_path / "train")  # fmt: skip

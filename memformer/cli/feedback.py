@@ -47,7 +47,8 @@ def import_file(
     from memformer.data.feedback import ItemKind
     from memformer.data.feedback_files import read_novels, read_reviews
     from memformer.data.feedback_log import FeedbackLog
-    from memformer.rating.importers import PEPPER, import_ratings
+    from memformer.evaluation.store import write_whole
+    from memformer.rating.importers import PEPPER, ImportReport, import_ratings
     from memformer.rating.importers_map import read_map
 
     mapping = None if map_ is None else read_map(map_)
@@ -61,19 +62,30 @@ def import_file(
         items["review"] = {review.review for review in read_reviews(reviews)}
     if novels is not None:
         items["novel"] = {novel.novel for novel in read_novels(novels)}
-    report = import_ratings(
-        FeedbackLog(store), file, mapping, now=datetime.now(UTC), panel=panel,
-        pepper=os.environ.get(PEPPER), items=items, dry_run=dry_run, correct=correct,
-    )  # fmt: skip
+
+    def read(*, dry_run: bool) -> ImportReport:
+        return import_ratings(
+            FeedbackLog(store), file, mapping, now=datetime.now(UTC), panel=panel,
+            pepper=os.environ.get(PEPPER), items=items, dry_run=dry_run, correct=correct,
+        )  # fmt: skip
+
+    report = read(dry_run=dry_run or demographics is not None)
+    if demographics is not None:  # first, for the same file is not read a second time
+        if report.entry is not None:
+            raise ValueError(
+                f"{file.name} is in the store already, as entry {report.entry}: demographics are "
+                "written with the import and are not given again"
+            )
+        if not dry_run and not report.errors:
+            rows = [{"rater": rater, **facts} for rater, facts in sorted(report.facts.items())]
+            lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+            write_whole(demographics, "".join(lines).encode())
+            typer.echo(f"demographics of {len(rows)} raters: {demographics}")
+            report = read(dry_run=False)
     for line in report.lines():
         typer.echo(line)
     if report.errors:
         raise typer.Exit(1)
-    if demographics is not None and report.is_written:
-        rows = [{"rater": rater, **facts} for rater, facts in sorted(report.facts.items())]
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
-        demographics.write_text("".join(lines), encoding="utf-8")
-        typer.echo(f"demographics of {len(rows)} raters: {demographics}")
 
 
 @rate.command("export")

@@ -61,7 +61,8 @@ def tune_generator(
     done = tune_run(
         decoder, tokenizer, encoded, kept, judge.reward, config, out,
         n_prompt_token=prompt_tokens, gold=None if gold is None else gold.reward,
-        marks=judge.marks,
+        marks=judge.marks | ({} if gold is None else {"gold": gold.marks}),
+        judges=f"{judge.digest} {'' if gold is None else gold.digest} {n_reviews}",
         told=lambda line: typer.echo(line, err=True),
     )  # fmt: skip
     rows = [

@@ -61,7 +61,8 @@ class TuneConfig:
     n_update: int = 100
     """Updates, at most."""
     max_tokens: int | None = None
-    """Stop before an update that would spend more than so many tokens in all; None: no limit."""
+    """Stop before an update that would spend more than so many tokens in all, if it costs what the
+    one before it did (the first is always made); None: no limit."""
     max_unscorable: float = 0.2
     """A larger share of continuations without a score in one update stops the run; likewise of the
     reviews of a call, where the reward is a chain."""

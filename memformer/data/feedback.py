@@ -68,6 +68,12 @@ class Review:
         _check_names(self, "review", "novel", "model_version", "reviewer")
         if not self.text.strip():
             raise ValueError("text must have a word: leave an empty review out")
+        try:
+            self.text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"text must be Unicode, got half a character at {error.start}"
+            ) from None
         if not 0 < self.upto_u <= 1:
             raise ValueError(f"upto_u must be in (0, 1], got {self.upto_u}")
         if self.stars is not None and not math.isfinite(self.stars):

@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,8 @@ from memformer.data.feedback import RatingEvent
 from memformer.data.feedback_files import to_json_values, to_lines
 from memformer.data.records import from_record, read_time, to_utc, write_time
 
-FORMAT = 1
+FORMAT = 2
+"""Since 2 an entry has a digest of its own."""
 _NAME = re.compile(r"\d{6}\.jsonl")
 
 
@@ -148,6 +149,8 @@ class Entry:
     as_of: datetime | None = None
     n_event: int
     note: str = ""
+    digest: str | None = None
+    """SHA-256 of the entry without this field: the last one has none after it to prove it."""
 
 
 class FeedbackLog:
@@ -255,7 +258,9 @@ class FeedbackLog:
         return found
 
     def _write(self, events: Sequence[RatingEvent], entry: Entry) -> Entry:
-        content = _line(entry) + to_lines(events)
+        lines = to_lines(events)
+        entry = replace(entry, digest=_digest(entry, lines))
+        content = _line(entry) + lines
         self.folder.mkdir(parents=True, exist_ok=True)
         name = f"{entry.entry:06}.jsonl"
         part = self.folder / f".{name}.{os.getpid()}.part"
@@ -280,6 +285,8 @@ class FeedbackLog:
             raise ValueError(f"{where} is damaged: {error}") from None
         if entry.format > FORMAT:
             raise ValueError(f"{where} has format {entry.format}, this version reads {FORMAT}")
+        if entry.format > 1 and entry.digest != _digest(entry, content[content.index(b"\n") + 1 :]):
+            raise ValueError(f"{where} was changed: restore the folder from a copy")
         n_event = entry.n_event if entry.kind == "import" else 0
         expected = (len(self.entries) + 1, self._last, n_event, f"{entry.entry:06}.jsonl")
         if (entry.entry, entry.previous, len(events), name) != expected:
@@ -306,6 +313,10 @@ def _publish(part: Path, target: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _digest(entry: Entry, lines: bytes) -> str:
+    return hashlib.sha256(_line(replace(entry, digest=None)) + lines).hexdigest()
 
 
 def _line(entry: Entry) -> bytes:

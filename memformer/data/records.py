@@ -105,7 +105,10 @@ def _read(hint: Any, value: Any, where: str) -> Any:
                 for i, (part, one) in enumerate(zip(each, value, strict=True))
             )
     elif _fits(hint, origin, inner, value):
-        return float(value) if hint is float else value
+        try:
+            return float(value) if hint is float else value
+        except OverflowError:
+            raise ValueError(f"{where} is too large a number: {len(str(value))} digits") from None
     raise ValueError(f"{where} must be {_name(hint)}, got {value!r:.80}")
 
 

@@ -1,5 +1,6 @@
 """The reward of a tuning, and its gold, from folders of reviewers and raters."""
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from memformer.reward.gain import gate
 from memformer.reward.rater_run import refuse_same_raters
 from memformer.reward.saved_reviewer import load_reviewer
 from memformer.training.branches import Reward
-from memformer.training.review_run import REVIEWER, read_gain
+from memformer.training.review_run import REVIEWER, read_gain, refuse_shared_gold
 
 
 class SavedReward(NamedTuple):
@@ -23,6 +24,8 @@ class SavedReward(NamedTuple):
     marks: dict[str, Any]
     record: dict[str, Any] | None
     """Of the raters; None where the reviewer's head judges."""
+    digest: str
+    """Of the reviewer's weights, and of what its raters were fitted to."""
 
     def told(self) -> str:
         """How many reviews a chain wrote so far and left out; empty where a head judges."""
@@ -52,8 +55,8 @@ def load_rewards(
         max_unscorable: share of reviews without a score that a chain goes on with.
 
     Raises:
-        ValueError: a reviewer without head or raters; gold raters without gold reviewer, or who
-            are also the reward's.
+        ValueError: a reviewer without head or raters; a gold reviewer that is the reward's, or
+            learned from its novels or authors; gold raters without one, or who are the reward's.
         GateClosed: a reviewer that was not shown to say anything of a novel.
     """
     chain = ChainConfig(max_unscorable=max_unscorable)
@@ -62,6 +65,7 @@ def load_rewards(
         if gold[1] is not None:
             raise ValueError("gold raters need a gold reviewer, whose reviews they judge")
         return judge, None
+    refuse_shared_gold(reward[0], gold[0])
     found = _load(gold[0], gold[1], tokenizer, n_review, ungated, chain)
     if judge.record is not None and found.record is not None:
         refuse_same_raters(judge.record, found.record)
@@ -75,12 +79,16 @@ def _load(
     if raters is not None:
         chain = load_chain(reviewer, raters, tokenizer=tokenizer, ungated=ungated, config=config)
         scored = ChainReward(chain.gated.chain, chain.reviewer, n_review)
-        return SavedReward(scored, chain.marks, chain.record)
+        fitted = json.dumps(chain.record["asked"], sort_keys=True)
+        digest = f"{weights_hash(chain.reviewer.model)} {fitted}"
+        return SavedReward(scored, chain.marks, chain.record, digest)
     loaded = load_reviewer(reviewer / REVIEWER, tokenizer)
     if loaded.head is None:
         raise ValueError(
             f"{reviewer}: the reviewer has no score head: train it with --values, or give raters "
             "who judge its reviews"
         )
-    leave = gate(read_gain(reviewer), ungated=ungated, weights=weights_hash(loaded.reviewer.model))
-    return SavedReward(Critic(loaded.reviewer, loaded.head, n_review), leave.marks(), None)
+    weights = weights_hash(loaded.reviewer.model)
+    leave = gate(read_gain(reviewer), ungated=ungated, weights=weights)
+    critic = Critic(loaded.reviewer, loaded.head, n_review)
+    return SavedReward(critic, leave.marks(), None, weights)

@@ -23,7 +23,7 @@ from memformer.plotbench.statistics import (
     intervals,
     mean,
     mean_interval,
-    of_share,
+    of_bounded,
     sign_flip_p,
     story_sums,
 )
@@ -167,7 +167,8 @@ def scores(rows: Sequence[Result]) -> Scores:
             Estimate(float(value), float(low), float(high), len(sums))
             for value, low, high in intervals(sums, mean)
         ]
-        pair, group, net, did, per_byte = of_share(found[0]), of_share(found[1]), *found[2:]
+        pair, group, (net, did, per_byte) = of_bounded(found[0]), of_bounded(found[1]), found[2:]
+        net = of_bounded(net, -1.0)
     return Scores(
         item, pair, group, net, did, per_byte, len(groups.ids), len(rows), groups.incomplete
     )
@@ -193,7 +194,7 @@ def difference(a: Sequence[Result], b: Sequence[Result]) -> Difference:
     right = (one > 0).all(1).astype(np.float64) - (other > 0).all(1)
     did = one.mean(1) - other.mean(1)
     return Difference(
-        mean_interval(right, seeds), mean_interval(did, seeds),
+        of_bounded(mean_interval(right, seeds), -1.0), mean_interval(did, seeds),
         sign_flip_p(right, seeds), sign_flip_p(did, seeds), len(seeds),
     )  # fmt: skip
 

@@ -17,6 +17,7 @@ from memformer.plotbench.story import CLAIM
 
 _COLOURS = ("#0b5fa5", "#d97706", "#3f8f6b", "#b5488f", "#8c6d31", "#5b2a86", "#d1495b")
 _MAX_RUNS = len(_COLOURS)
+_LEAST_NATS = 0.1
 _KS = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -58,6 +59,9 @@ def curves(found: Findings) -> Plot:
         axes.minorticks_off()
         if is_share:
             axes.set_ylim(-0.02, 1.02)
+        else:  # what is next to nothing is not to look like something
+            low, high = axes.get_ylim()
+            axes.set_ylim(min(low, -_LEAST_NATS), max(high, _LEAST_NATS))
         axes.set_title(panel)
 
     left_out = len(found.models) - len(shown(found))

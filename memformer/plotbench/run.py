@@ -59,7 +59,8 @@ def run(
     Raises:
         ValueError: changed data, an unknown condition or one that does not fit, a fraction that no
             scorer or none of a scorer's can be told, a context too long for a model, a
-            log-probability that is not finite, or results of other data or settings.
+            log-probability that is not finite, or results of other data or settings. What one run
+            meets on its way is raised when the others are finished.
         FileExistsError: the folder holds results, and `resume` is not set.
     """
     scorers = list(scorers) if isinstance(scorers, Sequence) else [scorers]
@@ -71,9 +72,21 @@ def run(
     tasks = list(tasks_of(scorers, conditions, fractions))
     open_each(bench, tasks)
     folder = RunFolder(Path(out), bench, settings_of(scorers), resume=resume)
+    failed: list[ValueError | RuntimeError] = []
     for task in tasks:
         digest = folder.hashes[task.scorer.name]
-        _run_task(bench, chosen, task, digest, folder.results, progress)
+        try:
+            _run_task(bench, chosen, task, digest, folder.results, progress)
+        except (ValueError, RuntimeError) as error:  # the others go on
+            failed.append(error)
+    if failed:
+        if len(tasks) > 1:
+            told = "; ".join(str(error) for error in failed)
+            raise type(failed[0])(
+                f"{len(failed)} of {len(tasks)} runs failed, the others are finished in {out}: "
+                f"{told}"
+            ) from failed[0]
+        raise failed[0]
     return folder.results.rows
 
 

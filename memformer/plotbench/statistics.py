@@ -68,21 +68,25 @@ def mean_interval(
 ) -> Estimate:
     """The mean of values, each story resampled whole.
 
-    With `is_share` (values in [0, 1]) a mean of exactly 0 or 1, whose resamples are all alike, gets
-    the bound of Clopper and Pearson (1934) with the stories as units: never an interval of no
-    width.
+    With `is_share` the values lie in [0, 1]: see `of_bounded`.
     """
     values = np.asarray(values, dtype=np.float64)
     found = interval(story_sums([values, np.ones_like(values)], stories), mean, seed=seed)
-    return of_share(found) if is_share else found
+    return of_bounded(found) if is_share else found
 
 
-def of_share(found: Estimate) -> Estimate:
-    """A share of exactly 0 or 1 with the bound of its stories; any other as it is."""
-    if math.isnan(found.low) or found.value not in (0.0, 1.0):
+def of_bounded(found: Estimate, least: float = 0.0, most: float = 1.0) -> Estimate:
+    """A mean of values in [least, most]; where all stories agree, with a bound of their number.
+
+    Resamples of stories that agree are all alike, but other stories need not agree: at most a share
+    of 1 - .025^(1/n) of them differ (Clopper and Pearson 1934, 97.5%, n stories), by no more than
+    the values can. So there is never an interval of no width.
+    """
+    if not found.high - found.low <= 1e-12:  # also without an interval
         return found
-    reach = 1 - 0.025 ** (1 / found.n_stories)
-    return found._replace(high=reach) if found.value == 0 else found._replace(low=1 - reach)
+    share = 1 - 0.025 ** (1 / found.n_stories)
+    value = found.value
+    return found._replace(low=value - share * (value - least), high=value + share * (most - value))
 
 
 def interval(

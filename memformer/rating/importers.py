@@ -17,6 +17,7 @@ from memformer.config.rating import ImportMap
 from memformer.data.feedback import ItemKind, RatingEvent
 from memformer.data.feedback_files import RowError, RowErrors, scan
 from memformer.data.feedback_log import FeedbackLog
+from memformer.data.records import write_time
 from memformer.rating.importers_long import read_long
 from memformer.rating.importers_mturk import read_mturk
 from memformer.rating.importers_prolific import read_panel, read_prolific
@@ -127,7 +128,7 @@ def import_ratings(
     if mapping is None:
         if panel is not None:
             raise ValueError("panel is for a map of the format prolific")
-        found = _read_events(path)
+        found = _read_events(path, now)
     else:
         found = _read(data, path.name, given, panel, mapping, pepper, now)
     return _add(log, found, mapping, path.name, sha256, now, items or {}, dry_run, correct)
@@ -164,12 +165,18 @@ def _read(
             return read_prolific(data, name, rows, mapping, pseudonym, now)
 
 
-def _read_events(path: Path) -> Found:
+def _read_events(path: Path, now: datetime) -> Found:
     scanned = scan(path, RatingEvent)
-    drafts = [Draft(line, event) for line, event in scanned.rows]
-    return Found(
-        n_row=len(drafts) + len(scanned.errors), drafts=drafts, errors=list(scanned.errors)
-    )
+    found = Found(n_row=len(scanned.rows) + len(scanned.errors), errors=list(scanned.errors))
+    for line, event in scanned.rows:
+        with found.row(line) as drafts:
+            if event.recorded_at > now:
+                raise ValueError(
+                    f"recorded_at must not be in the future, got {write_time(event.recorded_at)} "
+                    f"at {write_time(now)}"
+                )
+            drafts.append(Draft(line, event))
+    return found
 
 
 def _add(

@@ -167,11 +167,13 @@ def accept(
         n_draw, n_split, seed: resamples of items, random halves, and their seed.
 
     Raises:
-        ValueError: ratings as in `check_ratings`; fewer than `LEAST_ITEMS` items with two ratings;
+        ValueError: ratings as in `check_ratings`, or of raters, items or a scale that the model
+            does not know; fewer than `LEAST_ITEMS` items with two ratings;
             lengths that are not positive; sources of another number than cells.
     """
     check_ratings(ratings)
     _check(ratings, length, source)
+    _check_known(model, ratings)
     item, value = ratings.item.numpy(), ratings.value.double().numpy()
     with torch.no_grad():
         of_cell = ratings.item if features is None else features[ratings.item]
@@ -241,6 +243,22 @@ def _check(ratings: Ratings, length: Tensor | None, source: Sequence[str] | None
     if source is not None and len(source) != len(ratings.value):
         raise ValueError(
             f"source must name each of {len(ratings.value)} cells, got {len(source)} names"
+        )
+
+
+def _check_known(model: RaterModel, ratings: Ratings) -> None:
+    sizes = {"rater": (ratings.n_rater, model.n_rater)}
+    if model.d is None:
+        sizes["item"] = (ratings.n_item, model.n_item)
+    for name, (n, known) in sizes.items():
+        if n != known:
+            raise ValueError(
+                f"held-out ratings must number {name}s as the model does, which knows {known} "
+                f"{name}s, got {n}: place new raters with new_rater.with_rater"
+            )
+    if tuple(ratings.scale) != tuple(model.scale):
+        raise ValueError(
+            f"held-out ratings must be on the model's scale {model.scale}, got {ratings.scale}"
         )
 
 

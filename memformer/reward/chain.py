@@ -108,7 +108,8 @@ class Chain:
         `amortised` with the value as score). With neither, the surrogate is a number.
 
         `score_function` on rows is unbiased for the gradient of the reviewer's own expectation; on
-        `log_prob`, for the gradient over the generator as well. `st_gumbel` and `amortised` are
+        `log_prob`, for the gradient over the generator as well. With `has_control` it is so only
+        where all reviews are scored (`estimators.score_function`). `st_gumbel` and `amortised` are
         biased: see the certificate.
 
         Args:

@@ -57,7 +57,9 @@ def score_function(
         log_prob: (G, g) log-probability with which each was drawn, with its graph.
         is_scored: (G, g) bool; None: all.
         baseline: (G, 1), independent of the draws, in place of the siblings' mean (a control
-            variate such as the amortised value of the text that all g reviews are of).
+            variate such as the amortised value of the text that all g reviews are of). Where scores
+            are missing the gradient is then not that of E[score | scored], but pulls towards being
+            scored, or away from it, by as much as those lie above the baseline or below.
 
     Raises:
         ValueError: shapes differ, or g is below 2 without a baseline.

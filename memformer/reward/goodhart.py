@@ -126,7 +126,8 @@ def _read(path: Path) -> tuple[list[Row], set[Group]]:
     if not path.is_file():
         return [], set()
     held: list[Row] = []
-    for n, line in enumerate(lines := path.read_text(encoding="utf-8").splitlines(), 1):
+    text = path.read_text(encoding="utf-8")
+    for n, line in enumerate(lines := text.splitlines(), 1):
         try:
             held.append(json.loads(line))
         except ValueError as error:
@@ -135,7 +136,7 @@ def _read(path: Path) -> tuple[list[Row], set[Group]]:
             raise ValueError(f"{path} line {n} is no JSON: {error}") from error
     done = {_group(row) for row in held if row["part"] == _DONE}
     whole = [row for row in held if _group(row) in done]
-    if len(whole) < len(lines):
+    if len(whole) < len(lines) or not text.endswith("\n"):  # or the next row joins the last
         _write(path, whole)
     return whole, done
 

@@ -31,6 +31,8 @@ class Cells(NamedTuple):
 
     n_by_rater: Tensor
     """(R,) weight of each rater's ratings."""
+    n_rating: Tensor
+    """(R,) each rater's ratings, whatever their propensities; a weight of 2 counts as two."""
 
 
 def check_items(name: str, values: Tensor | None, n_item: int) -> None:
@@ -80,8 +82,12 @@ def standardised(
     config: RaterConfig,
     weight: Tensor,
     nuisance: Tensor | None,
+    given: Tensor | None = None,
 ) -> tuple[Cells, Tensor, Tensor, Tensor, Tensor]:
-    """Cells, then centre and spread of the ratings, mean and length of the features."""
+    """Cells, then centre and spread of the ratings, mean and length of the features.
+
+    `weight` is what cells count, `given` the caller's part of it without propensities (None: 1).
+    """
     value, weight = ratings.value.double(), weight.double()
     centre = (weight * value).sum() / weight.sum()
     spread = ((weight * (value - centre) ** 2).sum() / weight.sum()).sqrt()
@@ -100,9 +106,12 @@ def standardised(
     u = u / ((share @ u**2) / share.sum()).sqrt().clamp(min=1e-12)
     aim = target(value, config, ratings.scale, centre, spread)
     n_level = round(ratings.scale[1] - ratings.scale[0]) + 1
-    by_rater = torch.zeros(ratings.n_rater).double().index_add(0, ratings.rater, weight)
+    by_rater, n_rating = (
+        torch.zeros(ratings.n_rater).double().index_add(0, ratings.rater, each)
+        for each in (weight, torch.ones_like(weight) if given is None else given.double())
+    )
     cells = Cells(
         ratings.rater, ratings.item, aim, weight, x, u, ratings.n_rater, ratings.n_item, n_level,
-        by_rater,
+        by_rater, n_rating,
     )  # fmt: skip
     return cells, centre, spread, mean, length

@@ -76,7 +76,7 @@ def item_part(x: Tensor | None, weight: Tensor, hidden: Tensor) -> Tensor:
 
 def latent(cells: Cells, p: Parameters) -> Tensor:
     """Opinion of each cell, (n,). A rater with a single rating gets a bias and nothing else."""
-    is_known = (cells.n_by_rater >= 2).to(p.bias.dtype)  # (R,)
+    is_known = (cells.n_rating >= 2).to(p.bias.dtype)  # (R,)
     scale = scales(cells, p)
     of_rater = torch.cat(
         (p.bias[:, None], scale[:, None], p.factor * is_known[:, None]), 1
@@ -95,7 +95,7 @@ def latent(cells: Cells, p: Parameters) -> Tensor:
 def scales(cells: Cells, p: Parameters) -> Tensor:
     """(R,) of mean 1, so that larger scales cannot make the ridges on items smaller; the same for
     everybody with fewer than two ratings."""
-    scale = torch.where(cells.n_by_rater >= 2, p.scale, 1.0)
+    scale = torch.where(cells.n_rating >= 2, p.scale, 1.0)
     return scale / scale.mean()
 
 
@@ -319,7 +319,7 @@ def _canonical(cells: Cells, p: Parameters, noise: Tensor, config: RaterConfig) 
     orthogonal columns of mean square 1 over rated items, ordered by how much ratings vary along
     them (the SVD of a·F), each with the sign that makes its largest entry of `a` positive.
     """
-    is_known = cells.n_by_rater >= 2
+    is_known = cells.n_rating >= 2
     bias, factor = p.bias.clone(), p.factor * is_known[:, None]
     scale = scales(cells, p)
     weight, part = p.weight.clone(), item_part(cells.x, p.weight, p.hidden)

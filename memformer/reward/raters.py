@@ -247,7 +247,7 @@ def fit_raters(
             weights.n_clipped, len(ratings.value), config.min_propensity,
         )  # fmt: skip
     cells, centre, spread, mean, length = standardised(
-        ratings, features, config, weights.weight, nuisance
+        ratings, features, config, weights.weight, nuisance, weight
     )
     check_rank(cells, config)
     fit = fit_parameters(cells, config, seed=seed)

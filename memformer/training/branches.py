@@ -56,7 +56,8 @@ def write_branches(
         n_new: L.
         sampling: its seed decides every draw.
         length: declared length of the texts.
-        end: id after which tokens of a branch count no more.
+        end: id that ends a branch: it stands in place of whatever was drawn after it, so that no
+            reward depends on tokens that do not count.
 
     Raises:
         ValueError: as `read_prompts` and `sample`.
@@ -71,8 +72,11 @@ def write_branches(
     new = torch.stack(
         list(writing), dim=1
     ).clone()  # made in inference mode: a copy may be trained on
+    counts = until_end(new, end)
+    if end is not None:
+        new = new.masked_fill(~counts, end)
     text = torch.cat((prompts.repeat_interleave(n_branch, 0), new), dim=1)
-    return Branches(text, prompts.shape[1], until_end(new, end))
+    return Branches(text, prompts.shape[1], counts)
 
 
 def until_end(new: Tensor, end: int | None) -> Tensor:

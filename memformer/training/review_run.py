@@ -21,11 +21,12 @@ from memformer.data.manuscripts import Manuscript
 from memformer.data.tokenizer import Tokenizer
 from memformer.evaluation.machine import describe
 from memformer.evaluation.store import read_json, write_json
+from memformer.memory.storage import read_manifest
 from memformer.model.decoder import Decoder
 from memformer.reward.gain import Gain, gain_from_json, gain_json, information_gain
 from memformer.reward.review_text import review_vocabulary, with_review_tokens
 from memformer.reward.review_tokens import ReviewCounts, encode_reviews
-from memformer.reward.saved_reviewer import load_reviewer, save_reviewer
+from memformer.reward.saved_reviewer import KIND, load_reviewer, save_reviewer
 from memformer.training.reviewer import TrainedReviewer, Update, train_reviewer
 from memformer.training.reviewer_batches import ReviewerData
 
@@ -87,7 +88,7 @@ def train_on_reviews(
 
     Raises:
         ValueError: the folder holds a reviewer and `resume` is not asked for; a value of a
-            manuscript that is not there; as `train_reviewer`.
+            manuscript that is not there, or that is no finite number; as `train_reviewer`.
     """
     if (out / RECORD).exists() and not resume:
         raise ValueError(f"{out} holds a reviewer: go on with it by --resume, or choose another")
@@ -99,6 +100,13 @@ def train_on_reviews(
     )
     if unknown := sorted(set(values or {}) - {each.id for each in manuscripts}):
         raise ValueError(f"values: there is no manuscript {unknown[0]!r} among the texts")
+    for name, value in (values or {}).items():
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not math.isfinite(value):
+            raise ValueError(
+                f"values: {name!r} must be a finite number, got {value!r}: leave out what is not "
+                "known"
+            )
     targets = None
     if values is not None:
         targets = torch.tensor([float(values.get(each.id, math.nan)) for each in manuscripts])
@@ -188,3 +196,30 @@ def read_gain(out: Path) -> Gain | None:
     """
     found = read_json(out / RECORD).get("information_gain")
     return None if found is None else gain_from_json(found)
+
+
+def refuse_shared_gold(reviewer: Path, gold: Path) -> None:
+    """A reviewer that stops a tuning has learned from other novels than the one that rewards it.
+
+    Which raters stand behind the values of either is not recorded, and not looked at.
+
+    Args:
+        reviewer, gold: folders of reviewers.
+
+    Raises:
+        ValueError: both have the same weights, or a text or an author was trained on by both.
+    """
+    one, other = (read_manifest(folder / REVIEWER, KIND)["weights"] for folder in (reviewer, gold))
+    if one == other:
+        raise ValueError(
+            f"gold must be judged by another reviewer than the reward, {gold} has the weights of "
+            f"{reviewer}"
+        )
+    read = [read_json(folder / RECORD).get("trained_on", []) for folder in (reviewer, gold)]
+    for name in ("text", "author"):
+        first, second = ({each[name] for each in rows} - {None} for rows in read)
+        if both := first & second:
+            raise ValueError(
+                f"gold must share no {name} with the reward's training, {gold} and {reviewer} "
+                f"share {len(both)}: fit it to reviews of other novels"
+            )

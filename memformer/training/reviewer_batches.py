@@ -38,8 +38,8 @@ class ReviewerData(NamedTuple):
         """Everything fits together.
 
         Raises:
-            ValueError: an empty novel; as `check_reviews`; too few targets where they are needed,
-                infinite ones, or another number than there are novels.
+            ValueError: an empty novel; as `check_reviews`; too few targets or equal ones where they
+                are needed, infinite ones, or another number than there are novels.
         """
         for i, novel in enumerate(self.novels):
             if not len(novel):
@@ -54,6 +54,13 @@ class ReviewerData(NamedTuple):
             raise ValueError(
                 f"a head needs the values of at least 2 novels, got {len(self.known_targets())}: "
                 "give targets, or train none with n_head=0"
+            )
+        known = self.known_targets()
+        if not bool(known.isfinite().all()):
+            raise ValueError(f"targets must be finite, or NaN where unknown, got {known.tolist()}")
+        if needs_targets and float(known.min()) == float(known.max()):
+            raise ValueError(
+                f"targets must differ for a head to learn from, all {len(known)} are {known[0]:g}"
             )
 
     @property

@@ -8,7 +8,6 @@ between updates and decide whether there is another. The update itself is as in 
 n prompts, P tokens of a prompt, L of a continuation, M held-out prompts
 """
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -22,6 +21,7 @@ from memformer.config import to_json
 from memformer.config.reward_training import TuneConfig
 from memformer.data.lanes import Segment
 from memformer.evaluation.machine import describe
+from memformer.evaluation.store import write_json
 from memformer.model.decoder import Decoder
 from memformer.model.saved_state import weights_hash
 from memformer.reward.chain import TooManyUnscorable
@@ -186,6 +186,8 @@ class _Run:
         self.rows: list[dict[str, Any]] = []
         self.looks: list[Look] = []
         self.spent, self.done, self.reason = 0, 0, ""
+        self.cost = 0
+        """Tokens of the last update, which the next one is expected to cost."""
 
     def follow(self) -> None:
         """Move the average towards the weights; as `PredictiveModule` does, faster at the start."""
@@ -213,8 +215,8 @@ class _Run:
             *self._seen(), z=self.config.gold_z, patience=self.config.gold_patience
         ).best
 
-    def why_stop(self, cost: int) -> str:
-        """The reason to make no other update, of which each costs so much; empty: go on."""
+    def why_stop(self) -> str:
+        """The reason to make no other update; empty: go on."""
         config = self.config
         if self.looks:
             mean, error = self._seen()
@@ -230,7 +232,7 @@ class _Run:
             )
         if self.done >= config.n_update:
             return f"all {config.n_update} updates are made"
-        if config.max_tokens is not None and self.spent + cost > config.max_tokens:
+        if config.max_tokens is not None and self.spent + self.cost > config.max_tokens:
             return f"compute: {self.spent} of {config.max_tokens} tokens are spent"
         return ""
 
@@ -242,6 +244,7 @@ class _Run:
         return {
             "done": self.done, "rows": [_jsonable(row) for row in self.rows], "spent": self.spent,
             "looks": [each._asdict() for each in self.looks], "reason": self.reason,
+            "cost": self.cost,
         }  # fmt: skip
 
     def resume(self, best: dict[str, Tensor], progress: dict[str, Any]) -> None:
@@ -250,7 +253,7 @@ class _Run:
         self.rows = [{k: math.nan if v is None else v for k, v in row.items()}
                      for row in progress["rows"]]  # fmt: skip
         self.looks = [Look(**each) for each in progress["looks"]]
-        self.reason = progress["reason"]
+        self.reason, self.cost = progress["reason"], progress["cost"]
 
 
 def tune(
@@ -263,6 +266,7 @@ def tune(
     gold: Gold | None = None,
     out: Path | None = None,
     loss_of: LossOf | None = None,
+    inputs: str = "",
     told: Callable[[str], None] = lambda line: None,
 ) -> Tuned:
     """Train a policy until gold, KL, compute or updates say stop; the log says which.
@@ -280,10 +284,12 @@ def tune(
         out: folder of config, metrics.csv, gold.csv and checkpoints; one with a checkpoint of the
             same config is gone on from.
         loss_of: instead of the config's method.
+        inputs: names data, reward and gold, by a digest say: a checkpoint of others is refused.
         told: gets a line at each look and at the end.
 
     Raises:
-        ValueError: reference is model; a checkpoint of another config.
+        ValueError: reference is model; a checkpoint of another config or other inputs, or one made
+            with gold where there is none now, or without.
         TooManyUnscorable, TrainingDiverged: see `reward_update`.
     """
     if reference is model:
@@ -291,18 +297,23 @@ def tune(
     loss_of = loss_of or build_loss(config)
     run, optimiser = _Run(model, config), build_optimiser(model, config.optimiser)
     reference.eval()  # it is read without gradient, and nothing of it is changed
-    folder, name = None if out is None else out / "checkpoint", weights_hash(reference)
-    if folder is not None and has_tuning(folder):
-        run.resume(*load_tuning(folder, config, name, model, optimiser, run.average))
-    tables = None if out is None else _tables(out, config, run.done)
+    folder, made_of = None if out is None else out / "checkpoint", (weights_hash(reference), inputs)
+    is_resumed = folder is not None and has_tuning(folder)
+    if folder is not None and is_resumed:
+        run.resume(*load_tuning(folder, config, made_of, model, optimiser, run.average))
+        if (gold is not None) != bool(run.looks):
+            raise ValueError(
+                f"{folder} was made {'with' if run.looks else 'without'} held-out gold: go on as "
+                "it began, or begin a new one in another folder"
+            )
+    tables = None if out is None else _tables(out, config, run.done if is_resumed else -1)
     if gold is not None and not run.looks:
         _judge(run, data, gold, tables, told)
-    cost = 0
-    while not (reason := run.reason or run.why_stop(cost)):
+    while not (reason := run.reason or run.why_stop()):
         made = reward_update(model, reference, optimiser, data, reward, config, run.done, loss_of)
         run.done += 1
         run.spent += made.n_token
-        cost = made.n_token
+        run.cost = made.n_token
         run.follow()
         run.rows.append(_row(made, run.spent))
         if tables is not None:
@@ -311,13 +322,15 @@ def tune(
             _judge(run, data, gold, tables, told)
         if folder is not None and run.done % config.checkpoint_every == 0:
             save_tuning(
-                folder, config, name, model, optimiser, run.average, run.best, run.progress()
+                folder, config, made_of, model, optimiser, run.average, run.best, run.progress()
             )
     if not run.reason and gold is not None and run.looks[-1].update != run.done:
         _judge(run, data, gold, tables, told)
     run.reason = reason
     if folder is not None:
-        save_tuning(folder, config, name, model, optimiser, run.average, run.best, run.progress())
+        save_tuning(
+            folder, config, made_of, model, optimiser, run.average, run.best, run.progress()
+        )
     if gold is None:
         run.best = run.average or _copy(model)
     model.load_state_dict(run.best)
@@ -364,8 +377,7 @@ def _row(made: Update, spent: int) -> dict[str, Any]:
 
 def _tables(out: Path, config: TuneConfig, done: int) -> tuple[Table, Table]:
     out.mkdir(parents=True, exist_ok=True)
-    made = {"config": to_json(config), "made_with": describe()}
-    (out / "tune.json").write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+    write_json(out / "tune.json", {"config": to_json(config), "made_with": describe()})
     tables = Table(out / "metrics.csv", COLUMNS), Table(out / "gold.csv", Look._fields[1:])
     for table in tables:
         table.cut(done)

@@ -31,7 +31,7 @@ def has_tuning(folder: Path) -> bool:
 def save_tuning(
     folder: Path,
     config: TuneConfig,
-    reference: str,
+    made_of: tuple[str, str],
     model: Decoder,
     optimiser: torch.optim.Optimizer,
     average: dict[str, Tensor] | None,
@@ -41,7 +41,7 @@ def save_tuning(
     """Write a checkpoint over the one before.
 
     Args:
-        reference: hash of the reference's weights.
+        made_of: digests of the reference's weights, and of data, reward and gold.
         average: moving average of the weights, if one is kept.
         best: weights of the best look at gold so far.
         progress: update, rows, looks, spent, reason; what JSON holds.
@@ -54,7 +54,8 @@ def save_tuning(
     manifest = {
         "kind": KIND,
         "tune": to_json(config),
-        "reference": reference,
+        "reference": made_of[0],
+        "inputs": made_of[1],
         "progress": progress,
         "weights": write_tensors(folder, dict(model.named_parameters())),
         "optimiser": write_tensors(folder, flat) if flat else None,
@@ -67,7 +68,7 @@ def save_tuning(
 def load_tuning(
     folder: Path,
     config: TuneConfig,
-    reference: str,
+    made_of: tuple[str, str],
     model: Decoder,
     optimiser: torch.optim.Optimizer,
     average: dict[str, Tensor] | None,
@@ -79,7 +80,7 @@ def load_tuning(
 
     Raises:
         UnreadableSave: there is none, or it is damaged.
-        ValueError: it was made under another config or with another reference.
+        ValueError: it was made under another config, with another reference or other inputs.
     """
     manifest = read_manifest(folder, KIND)
     for name, theirs, ours in differences(manifest["tune"], to_json(config)):
@@ -87,10 +88,15 @@ def load_tuning(
             f"{folder} was made with {name}={theirs!r}, this tuning has {ours!r}: resume with the "
             "config it began with, or begin a new one in another folder"
         )
-    if manifest["reference"] != reference:
+    if manifest["reference"] != made_of[0]:
         raise ValueError(
             f"{folder} was made with reference {manifest['reference'][:6]}, this tuning has "
-            f"{reference[:6]}: KL would be to another model; begin a new one in another folder"
+            f"{made_of[0][:6]}: KL would be to another model; begin a new one in another folder"
+        )
+    if manifest.get("inputs") != made_of[1]:
+        raise ValueError(
+            f"{folder} was made with other texts, another reward or other gold: resume with those "
+            "it began with, or begin a new one in another folder"
         )
     device = model.embedding.weight.device
     model.load_state_dict(read_tensors(folder, manifest["weights"], device))

@@ -8,10 +8,12 @@ OUT/result.json       why it stopped, what is kept, the audit before and after
 """
 
 import copy
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,6 +27,8 @@ from memformer.reward.audit import Audit, audit
 from memformer.training.branches import Reward, write_branches
 from memformer.training.reward import Gold, Tuned, TuneData, tune
 from memformer.training.reward_losses import draw_seed
+
+_PASSAGES = 1 << 31  # beyond the seeds of all updates' prompts
 
 
 class TuneRun(NamedTuple):
@@ -49,6 +53,7 @@ def tune_run(
     n_held: int = 32,
     gold: Gold | None = None,
     marks: Mapping[str, Any] | None = None,
+    judges: str = "",
     told: Callable[[str], None] = lambda line: None,
 ) -> TuneRun:
     """Tune a decoder on passages of novels, and write the result as a run.
@@ -66,16 +71,23 @@ def tune_run(
         n_prompt_token: tokens of a prompt.
         n_held: held-out prompts.
         marks: what else result.json shall say, such as `GatePass.marks`.
+        judges: names reward and gold: a tuning that was begun with others is not gone on with.
 
     Raises:
-        ValueError: no text is long enough; as `tune`.
+        ValueError: no text is long enough; a held-out text is trained on; as `tune`.
     """
     n_passage = n_prompt_token + config.n_new
     train = _long_enough("texts", texts, n_passage + 1)
     test = _long_enough("held", held, n_prompt_token)
+    if n_shared := len({_digest(ids) for ids in texts} & {_digest(ids) for ids in held}):
+        raise ValueError(
+            f"held must hold no text that is trained on, got {n_shared}: early stopping and audit "
+            "would look at what was learned"
+        )
 
     def passages(n: int) -> list[Segment]:
-        return [_segment(_draw(train, config.n_prompt, n_passage + 1, draw_seed(config, n) + 1))]
+        seed = draw_seed(config, n) + _PASSAGES
+        return [_segment(_draw(train, config.n_prompt, n_passage + 1, seed))]
 
     data = TuneData(
         prompts=lambda n: _draw(train, config.n_prompt, n_prompt_token, draw_seed(config, n)),
@@ -84,7 +96,11 @@ def tune_run(
     )
     reference = copy.deepcopy(decoder)
     before = _audited(decoder, tokenizer, data, config)
-    done = tune(decoder, reference, data, reward, config, gold=gold, out=out, told=told)
+    read = [n_prompt_token, n_held, judges, *map(_digest, texts), "held", *map(_digest, held)]
+    done = tune(
+        decoder, reference, data, reward, config, gold=gold, out=out, told=told,
+        inputs=hashlib.sha256(repr(read).encode()).hexdigest(),
+    )  # fmt: skip
     after = _audited(decoder, tokenizer, data, config)
     save_model(decoder, out / "model")
     tokenizer.save_in(out / "model")
@@ -121,6 +137,10 @@ def _long_enough(name: str, texts: Sequence[Sequence[int]], n: int) -> list[Tens
             f"longest has {longest}: lower n_new or the prompt"
         )
     return kept
+
+
+def _digest(ids: Sequence[int]) -> str:
+    return hashlib.sha256(np.asarray(ids, np.int64).tobytes()).hexdigest()
 
 
 def _draw(texts: list[Tensor], n: int, length: int, seed: int) -> Tensor:

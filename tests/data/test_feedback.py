@@ -87,6 +87,7 @@ def test_times_are_moments_whatever_their_offset():
     [
         ({"text": " \n"}, "text must have a word"),
         ({"upto_u": 0.0}, r"upto_u must be in \(0, 1\], got 0"),
+        ({"text": "half \ud800"}, "text must be Unicode, got half a character at 5"),
         ({"upto_u": 1.5}, r"upto_u must be in \(0, 1\]"),
         ({"stars": math.inf}, "stars must be finite"),
         ({"written_at": datetime(2026, 1, 1)}, "written_at must say its offset"),
@@ -152,6 +153,7 @@ def line(**changes) -> str:
         (line(value=9), r"line 2: value must be on its scale \[1, 7\], got 9"),
         (line(value="6"), "line 2: value must be float, got '6'"),
         (line(value=True), "line 2: value must be float, got True"),
+        (line(value=10**400), "line 2: value is too large a number: 401 digits"),
         (line(propensity=0), r"line 2: propensity must be in \(0, 1\]"),
         (line(rated_at="2026-06-01T12:00:00"), "line 2: rated_at must say its offset"),
         (line(rated_at=1767225600), "line 2: rated_at must be datetime"),

@@ -151,16 +151,20 @@ def test_what_was_cut_off_by_a_kill_is_no_entry(tmp_path):
     ("name", "change", "message"),
     [
         ("000001.jsonl", lambda b: b.replace(b'"value":6.0', b'"value":5.0'),
-         "000002.jsonl does not follow the entries before it: one was changed"),
+         "000001.jsonl was changed: restore the folder"),
+        ("000002.jsonl", lambda b: b.replace(b'"value":2.0', b'"value":3.0'),
+         "000002.jsonl was changed: restore the folder"),
+        ("000002.jsonl", lambda b: b.replace(b'"name":"', b'"name":"z'),
+         "000002.jsonl was changed"),
         ("000001.jsonl", None, "000002.jsonl does not follow the entries before it"),
-        ("000002.jsonl", lambda b: b[:-30], "000002.jsonl does not follow"),
+        ("000002.jsonl", lambda b: b[:-30], "000002.jsonl was changed"),
         ("000002.jsonl", lambda b: b.replace(b'"value":2.0', b'"value":9.0'),
          "000002.jsonl is damaged: value must be on its scale"),
-        ("000001.jsonl", lambda b: b.replace(b'{"format":1', b'{"format":2'),
-         "000001.jsonl has format 2, this version reads 1"),
+        ("000001.jsonl", lambda b: b.replace(b'{"format":2', b'{"format":3'),
+         "000001.jsonl has format 3, this version reads 2"),
         ("000001.jsonl", lambda _: b"", "000001.jsonl is damaged"),
     ],
-    ids=range(6),
+    ids=range(8),
 )  # fmt: skip
 def test_a_log_that_was_changed_is_refused(tmp_path, name, change, message):
     added(tmp_path, [FIRST], [FIXED])

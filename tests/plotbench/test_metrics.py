@@ -242,3 +242,5 @@ def test_net_is_zero_for_one_who_reacts_to_the_swap_without_meaning():
     assert s.net.low < 0 < s.net.high
     one = scores(rows[4:8]), scores(rows[:4]), scores(by_margins("g", 0, (1, 1, 1, -1)))
     assert [each.net.value for each in one] == [1, -1, 0]
+    nothing = scores([r for i in range(40) for r in by_margins(f"g{i}", i, (1, 1, 1, -1))]).net
+    assert nothing.low < nothing.value == 0 < nothing.high

@@ -311,3 +311,11 @@ def test_a_way_of_telling_that_some_cannot_take_is_left_out_and_logged(tmp_path,
     labels = [each.label for each in by_run(rows)]
     assert labels == ["memformer on", "memformer on, fraction header", "told plain"]
     assert "told cannot be told the fraction as 'header'" in caplog.text
+
+
+def test_a_run_that_fails_does_not_cost_the_others(tmp_path):
+    broken = Told(lambda option: math.nan, name="broken")
+    with pytest.raises(ValueError, match=r"^1 of 2 runs failed, the others are finished .*broken"):
+        run(BENCH, [broken, Told()], out=tmp_path)
+    rows = load_results(tmp_path / "results.jsonl", BENCH)
+    assert {row.model for row in rows} == {"told"} and len(rows) == len(BENCH.probes)

@@ -1,5 +1,7 @@
 """Intervals cover what they say, tests hold their level, and the story is the unit of both."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from memformer.plotbench.statistics import (
     intervals,
     mean,
     mean_interval,
+    of_bounded,
     sign_flip_p,
     slope,
     story_sums,
@@ -64,6 +67,19 @@ def test_a_share_of_nothing_has_the_bound_of_its_stories():
     assert none.high == pytest.approx(1 - 0.025 ** (1 / 200))
     every = mean_interval(np.ones(400), np.arange(400) // 2, is_share=True)
     assert every.high == 1 and every.low == pytest.approx(1 - none.high)
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high"), [(0.0, -0.168, 0.168), (1.0, 0.663, 1.0), (-1.0, -1.0, -0.663)]
+)
+def test_stories_that_all_agree_leave_room_for_those_that_do_not(value, low, high):
+    # 1 - .025 ** (1 / 20) = .1684 of stories may differ, by the width of the values at most
+    same = mean_interval(np.full(40, value), np.arange(40) // 2)
+    assert same.low == same.high == value
+    found = of_bounded(same, -1.0)
+    assert (found.low, found.high) == (pytest.approx(low, abs=1e-3), pytest.approx(high, abs=1e-3))
+    few = mean_interval(np.full(18, value), np.arange(18) // 2)
+    assert math.isnan(of_bounded(few, -1.0).low)
 
 
 def test_probes_repeated_within_a_story_do_not_narrow_the_interval():

@@ -259,6 +259,11 @@ def test_events_are_imported_as_they_are(tmp_path):
         "line 1: supersedes 'nobody', w", "line 2: rater 'ann' has judged"]  # fmt: skip
     with pytest.raises(ValueError, match="panel is for a map of the format prolific"):
         import_ratings(FeedbackLog(log), path, None, now=NOW, panel=path)
+    later = NOW + timedelta(seconds=1)
+    write_records(path, [event("e7", 9, rater="dee", recorded_at=later)])
+    report = import_ratings(FeedbackLog(log), path, None, now=NOW)
+    assert str(report.errors[0]).startswith("line 1: recorded_at must not be in the future")
+    assert not report.is_written
 
 
 def test_an_import_cannot_change_what_was_exported(tmp_path):

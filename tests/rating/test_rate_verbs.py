@@ -90,6 +90,11 @@ def test_demographics_go_to_a_file_of_their_own(tmp_path):
     assert len(rows) == 3 and all(row.keys() == {"rater", "Age"} for row in rows)
     again = run(*files, "--demographics", "people.jsonl")
     assert again.exit_code == 1 and "people.jsonl exists" in again.output
+    lost = run(*files, "--demographics", "others.jsonl")
+    assert lost.exit_code == 1 and "is in the store already, as entry 1" in lost.output
+    (tmp_path / "file").touch()
+    nowhere = run(*files, "--demographics", "file/people.jsonl", "--store", "s")
+    assert nowhere.exit_code == 1 and not (tmp_path / "s").exists()
 
 
 def test_a_batch_needs_a_secret(monkeypatch):

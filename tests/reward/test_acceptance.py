@@ -150,6 +150,16 @@ def test_bad_arguments_are_errors(judged, changes, message):
         accept(model, test, w.features, exchangeable=False, **changes)
 
 
+def test_raters_and_scales_that_the_model_does_not_know_are_named(judged):
+    w, model, test, _ = judged
+    for changes, message in (
+        (dict(n_rater=test.n_rater + 1), "number raters as the model does, which knows 40 raters"),
+        (dict(scale=(-9.0, 10.0)), "must be on the model's scale"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            accept(model, test._replace(**changes), w.features, exchangeable=False)
+
+
 def test_too_few_items_are_an_error(judged):
     w, model, _, _ = judged
     few = Ratings(

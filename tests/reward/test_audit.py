@@ -43,6 +43,12 @@ def test_self_bleu_equals_its_definition_on_two_texts():
     assert of([a, b]).self_bleu == pytest.approx(share)
 
 
+def test_self_bleu_clips_at_the_most_that_one_other_text_has():
+    texts = [[7, 7, 7, 7, 7], [7, 1, 2, 3, 4], [7, 5, 6, 8, 9]]
+    one = (1 / 5 * 0.5 / 4 * 0.5 / 3 * 0.5 / 2) ** 0.25  # a shared 7, and no neighbours
+    assert audit(texts, names=(), stop=0).self_bleu == pytest.approx(one)
+
+
 def test_too_few_texts_are_named():
     with pytest.raises(ValueError, match="two or more"):
         of([[1, 2]])

@@ -27,6 +27,20 @@ def test_score_does_not_depend_on_neighbours(critic):
     torch.testing.assert_close(whole, turned, equal_nan=True, atol=1e-4, rtol=1e-4)
 
 
+def test_draws_follow_from_the_tokens_of_a_text(critic, monkeypatch):
+    asked, draw = [], critic.reviewer.draw
+
+    def watched(reading, m, seeds):
+        asked.extend(seeds)
+        return draw(reading, m, seeds)
+
+    monkeypatch.setattr(critic.reviewer, "draw", watched)
+    texts = novels(5, 12)
+    critic(texts)
+    critic(texts[2:3])
+    assert len(set(asked[:5])) == 5 and asked[5] == asked[2]
+
+
 def test_text_without_a_finished_review_is_nan(critic):
     reviewer = small_reviewer(max_len=2)
     scores = Critic(reviewer, critic.head, 1)(novels(12, 8))

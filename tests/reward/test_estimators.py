@@ -55,6 +55,27 @@ def test_gradient_given_missing_scores_is_that_of_the_conditional_mean():
     assert float(((leaf.grad - exact).abs() - 10 * error).max()) > 0
 
 
+def test_a_baseline_pulls_towards_being_scored_where_scores_are_missing():
+    logits = torch.tensor([0.3, -0.2, 0.5, 0.0], dtype=torch.float64, requires_grad=True)
+    score = torch.tensor([1.0, 2.0, 4.0, torch.nan], dtype=torch.float64)
+    p = logits.softmax(0)
+    conditional = (p[:3] * score[:3]).sum() / p[:3].sum()
+    exact, to_scored = (
+        torch.autograd.grad(of, logits, retain_graph=True)[0]
+        for of in (conditional, p[:3].sum().log())
+    )
+    for baseline in (0.0, 5.0):
+        mean = torch.zeros(4, dtype=torch.float64)
+        for i in range(3):  # one draw, given that it is scored
+            one = score_function(
+                score[i].view(1, 1), logits.log_softmax(0)[i].view(1, 1),
+                baseline=torch.tensor([[baseline]], dtype=torch.float64),
+            )  # fmt: skip
+            (grad,) = torch.autograd.grad(one, logits, retain_graph=True)
+            mean += (p[i] / p[:3].sum()).detach() * grad
+        torch.testing.assert_close(mean, exact + (conditional - baseline).detach() * to_scored)
+
+
 def test_value_is_the_mean_of_what_was_scored_and_nan_does_not_spread():
     score = torch.tensor([[1.0, 3.0, torch.nan]])
     log_prob = torch.tensor([[-1.0, -2.0, -torch.inf]], requires_grad=True)

@@ -65,6 +65,16 @@ def test_a_run_cut_short_goes_on_to_the_same_rows(run, tmp_path):
     assert without_times(read_rows(tmp_path)) == without_times(rows)
 
 
+def test_a_last_line_without_its_end_is_not_joined_by_the_next(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    row = '{"seed": 1, "group": "a", "n_of_group": 0, "part": "done"}'
+    path.write_text(row)
+    assert len(read_rows(tmp_path)) == 1
+    with path.open("a") as file:
+        file.write(row.replace('"a"', '"b"') + "\n")
+    assert [each["group"] for each in read_rows(tmp_path)] == ["a", "b"]
+
+
 def test_a_damaged_line_in_the_middle_is_refused(run, tmp_path):
     out, *_ = run
     shutil.copy(out / CONFIG, tmp_path / CONFIG)

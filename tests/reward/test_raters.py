@@ -65,6 +65,20 @@ def test_rank_is_chosen_by_held_out_cells():
         assert len(chosen.trials) == 4 and len(chosen.trials[0].rmse) == 4
 
 
+def test_the_simplest_within_an_error_of_the_best_is_chosen(monkeypatch):
+    w = world(rank=0, n_rater=10, n_item=12, n_per_item=6)
+    told = {0: [1.0, 1.2, 1.0, 1.1], 1: [0.99, 1.21, 1.0, 1.09]}
+    left = {rank: list(errors) for rank, errors in told.items()}
+    monkeypatch.setattr(
+        "memformer.reward.choice.held_out_rmse", lambda model, *_: left[model.config.rank].pop(0)
+    )
+    candidates = [RaterConfig(rank=0), RaterConfig(rank=1)]
+    for n_error, rank in ((1.0, 0), (0.0, 1)):
+        left.update({rank: list(errors) for rank, errors in told.items()})
+        found = choose_raters(w.ratings, None, candidates, n_fold=4, n_error=n_error, seed=0)
+        assert found.config.rank == rank
+
+
 def test_texts_predict_items_that_nobody_rated():
     w = world(rank=1, d=6, n_item=150, n_per_item=8)
     train, test = next(held_out(w.ratings, folds(w.ratings, 3, by="item", seed=0)))
@@ -132,6 +146,23 @@ def test_two_seeds_and_two_turns_of_the_tastes_give_one_form():
     assert abs(square[0, 1]) < 1e-4 * square[0, 0] and square[0, 0] > square[1, 1]
     for mean in (one.bias.mean(), one.factor.mean(), taste.mean(), one.stretch.mean() - 1):
         assert abs(mean) < 1e-4
+
+
+def test_what_all_tastes_share_is_everybodys_opinion():
+    """With next to no room for it in f0 it comes out of the tastes, and predictions stay."""
+    w = world(rank=0)
+    config = RaterConfig(rank=1, ridge=1e6, ridge_factor=0.01, learn_scale=False)
+    model = fit_raters(w.ratings, None, config, seed=0)
+    assert abs(model.factor.mean()) < 1e-4
+    assert corr(model.score(everything(w)), w.mean) > 0.9
+
+
+def test_means_are_zero_over_items_that_were_rated():
+    w = world(rank=1, d=4)
+    rated = w.features[:, 0] < 0.5
+    some = select(w.ratings, rated[w.ratings.item])
+    part = fit_raters(some, w.features, RaterConfig(rank=1), seed=0).item_part(w.features)
+    assert part[rated].mean(0).abs().max() < 1e-6 < part.mean(0).abs().min()
 
 
 @pytest.mark.parametrize("head", ["mse", "huber", "ordinal"])
@@ -298,6 +329,19 @@ def test_a_rater_with_one_rating_gets_a_bias_only():
     assert model.report["n_rater_single"] == 1 and not model.checks[0].reasons
     # everybody's scale differs, so the one who has none differs from the mean by bias and by that
     assert apart.std() < 0.35 * model(everything(w)).std(0).mean()
+
+
+def test_who_has_one_rating_is_told_by_counting_not_by_propensities():
+    w = world(rank=0)
+    keep = w.ratings.rater > 1
+    keep[(w.ratings.rater == 0).nonzero()[0]] = True  # and nothing of rater 1
+    some = select(w.ratings, keep)
+    likely = torch.full_like(some.value, 0.01)
+    likely[some.rater == 0] = 0.0002  # one rating that stands for many
+    likely[some.rater == 2] = 1.0  # many that stand for little
+    config = RaterConfig(min_propensity=1e-6, ridge_scale=0.1)
+    stretch = fit_raters(some._replace(propensity=likely), None, config, seed=0).stretch
+    assert stretch[0] == stretch[1] != stretch[2]
 
 
 def test_all_raters_agreeing_is_a_constant_and_nobodys_fault():

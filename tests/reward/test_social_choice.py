@@ -14,6 +14,11 @@ def test_each_social_choice_by_hand(rule, expected):
     assert aggregate(UTILITY, EQUAL, rule, cvar_share=0.5).tolist() == expected
 
 
+def test_the_rater_on_the_edge_of_the_unhappiest_share_counts_in_part():
+    found = aggregate(UTILITY, EQUAL, "cvar", cvar_share=0.4)
+    assert found.tolist() == pytest.approx([(0.25 * 1 + 0.15 * 2) / 0.4, 0.15 * 4 / 0.4])
+
+
 def test_a_weight_of_two_is_a_rater_given_twice():
     weight = torch.tensor([1.0, 1.0, 2.0, 1.0], dtype=torch.float64)
     twice = torch.cat((UTILITY, UTILITY[:, 2:3]), 1)

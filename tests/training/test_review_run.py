@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 import torch
@@ -131,6 +132,12 @@ def test_head_learns_values_of_manuscripts_and_a_run_resumes(folder, tmp_path):
         train_on_reviews(
             decoder, tokenizer, books, reviews, config, tmp_path / "y", values={"n77": 1.0}
         )
+    for wrong in ("7", None, True, math.nan):
+        with pytest.raises(ValueError, match="values: .* must be a finite number, got"):
+            train_on_reviews(
+                decoder, tokenizer, books, reviews, config, tmp_path / "y",
+                values={**values, books[0].id: wrong},
+            )  # fmt: skip
     with pytest.raises(ValueError, match="holds no reviewer to go on with"):
         train_on_reviews(decoder, tokenizer, books, reviews, config, tmp_path / "z", resume=True)
 

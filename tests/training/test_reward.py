@@ -17,6 +17,7 @@ from memformer.training.optimiser import build_optimiser
 from memformer.training.predictive import TrainingDiverged
 from memformer.training.reward import TuneData, reward_update, tune
 from memformer.training.reward_losses import RewardLoss, build_loss, rloo_loss
+from memformer.training.tune_checkpoint import save_tuning
 
 MODEL = DecoderConfig(
     vocab_size=6, n_layer=2, n_head=2, n_kv_head=1, n_embd=16, head_dim=8, mlp_dim=24, window=4,
@@ -120,6 +121,43 @@ def test_resumed_tuning_equals_uninterrupted(tmp_path):
         assert torch.equal(a, b)
     for name in ("metrics.csv", "gold.csv"):
         assert (tmp_path / "whole" / name).read_text() == (tmp_path / "parts" / name).read_text()
+
+
+def test_a_run_that_died_before_its_first_checkpoint_doubles_no_look(tmp_path):
+    def broken(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, loss_of=broken)
+    run(tmp_path)
+    steps = [row.split(",")[0] for row in (tmp_path / "gold.csv").read_text().split()]
+    assert steps == ["step", "0", "2", "4", "6"]
+
+
+def test_a_resumed_run_spends_no_more_than_an_uninterrupted_one(tmp_path, monkeypatch):
+    config = replace(CONFIG, max_tokens=3000, n_update=50, checkpoint_every=1)
+    _, whole = run(tmp_path / "whole", config=config, gold=None)
+    n_saved = []
+
+    def dies_after(*parts):
+        save_tuning(*parts)
+        n_saved.append(1)
+        if len(n_saved) == len(whole.rows):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("memformer.training.reward.save_tuning", dies_after)
+        run(tmp_path / "parts", config=config, gold=None)
+    _, parts = run(tmp_path / "parts", config=config, gold=None)
+    assert parts == whole
+
+
+def test_checkpoint_of_other_inputs_or_without_its_gold_is_refused(tmp_path):
+    run(tmp_path, inputs="these")
+    with pytest.raises(ValueError, match="was made with other texts, another reward"):
+        run(tmp_path, inputs="those")
+    with pytest.raises(ValueError, match="was made with held-out gold"):
+        run(tmp_path, inputs="these", gold=None)
 
 
 def test_finished_tuning_is_not_run_again(tmp_path):

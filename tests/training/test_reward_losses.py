@@ -228,6 +228,17 @@ def test_tokens_after_the_end_do_not_count():
     assert bool(until_end(new, None).all())
 
 
+def test_nothing_that_is_drawn_after_the_end_is_scored():
+    even, sampling = decoder(0, sharp=1.0), SamplingConfig(seed=4)
+    wrote, free = (
+        write_branches(even, PROMPT, 8, 12, sampling=sampling, end=end) for end in (2, None)
+    )
+    after = ~wrote.counts
+    assert bool(after.any()) and bool((free.new[after] != 2).any())
+    assert bool((wrote.new[after] == 2).all())
+    assert torch.equal(wrote.new[wrote.counts], free.new[wrote.counts])
+
+
 def test_best_of_branches_takes_the_largest_score_of_each_prompt(policy):
     prompts = torch.tensor([[1, 3], [0, 2], [2, 2]])
     sampling = SamplingConfig(seed=5)

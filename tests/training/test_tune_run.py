@@ -1,6 +1,7 @@
 """`memformer reward tune`: from a run, a reviewer and novels to a tuned run."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -33,7 +34,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tune")
     for name in ("novels", "held"):
         (folder / name).mkdir()
-        (folder / name / f"{name}.txt").write_text(TEXT * 6)
+        (folder / name / f"{name}.txt").write_text(TEXT * (6 if name == "novels" else 7))
     tokenizer = train_tokenizer([TEXT * 6], 290)
     torch.manual_seed(0)
     model = Decoder(small_config(vocab_size=290, memory=dict(layers=(1,), n_retrieved=4)))
@@ -44,10 +45,14 @@ def folder(tmp_path_factory):
         with_review_tokens(model, vocabulary, seed=0).eval(), vocabulary, max_len=24
     )
     head = ScoreHead(model.config.n_embd)
-    for name, with_head in (("critic", head), ("mute", None)):
+    other = Reviewer(with_review_tokens(model, vocabulary, seed=1).eval(), vocabulary, max_len=24)
+    for name, who, with_head in (
+        ("critic", reviewer, head), ("mute", reviewer, None), ("gold", other, head),
+    ):  # fmt: skip
         (folder / name).mkdir()
-        (folder / name / "review.json").write_text("{}\n")
-        save_reviewer(folder / name / "reviewer", reviewer, with_head)
+        read = [{"id": name, "text": name, "author": f"Author of {name}"}]
+        (folder / name / "review.json").write_text(json.dumps({"trained_on": read}) + "\n")
+        save_reviewer(folder / name / "reviewer", who, with_head)
         tokenizer.save_in(folder / name / "reviewer")
     return folder
 
@@ -77,10 +82,50 @@ def test_verb_leaves_a_run_that_can_be_loaded(folder, tmp_path):
                                                  strict=True))  # fmt: skip
 
 
-def test_gold_is_another_reviewer(folder, tmp_path):
-    result = tune(folder, tmp_path / "tuned", "--ungated", "--gold-reviewer", folder / "critic")
-    # its reviews of a few letters do not always end: then it says so instead of stopping blindly
-    assert (result.exit_code == 0 and "gold" in result.stderr) or "gold judged" in result.stderr
+def test_gold_is_another_reviewer(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "memformer.reward.critic.Critic.__call__",  # reviews of a few letters do not always end
+        lambda critic, text: text.float().mean(1) + critic.n_review,
+    )
+    out = tmp_path / "tuned"
+    result = tune(folder, out, "--ungated", "--gold-reviewer", folder / "gold")
+    assert result.exit_code == 0, result.stderr
+    assert "update 0: gold" in result.stderr and "nothing watches" not in result.stderr
+    assert read_json(out / "result.json")["gold"] == {"ungated": True, "information_gain": None}
+    again = tune(folder, out, "--ungated")
+    assert again.exit_code == 1 and "another reward or other gold" in again.stderr
+
+
+def test_gold_that_learned_from_the_rewards_novels_is_refused(folder, tmp_path):
+    same = tune(folder, tmp_path / "a", "--ungated", "--gold-reviewer", folder / "critic")
+    assert same.exit_code == 1 and "has the weights of" in same.stderr
+    for name, value in (("text", "critic"), ("author", "Author of critic")):
+        near = tmp_path / name
+        shutil.copytree(folder / "gold", near)
+        read = {"id": "gold", "text": "gold", "author": "Author of gold"} | {name: value}
+        (near / "review.json").write_text(json.dumps({"trained_on": [read]}) + "\n")
+        found = tune(folder, tmp_path / "b", "--ungated", "--gold-reviewer", near)
+        assert found.exit_code == 1 and f"gold must share no {name}" in found.stderr
+
+
+def test_other_novels_on_resuming_and_held_out_ones_that_are_trained_on_are_refused(
+    folder, tmp_path
+):
+    config = TuneConfig(n_new=4, n_update=1, n_prompt=2, n_branch=2)
+    texts, held = [list(range(20, 40))], [list(range(40, 60))]
+
+    def go(texts, held, **more):
+        decoder, tokenizer = load_run(folder / "run")
+        return tune_run(
+            decoder, tokenizer, texts, held, lambda text: text.float().mean(1), config,
+            tmp_path, n_prompt_token=4, n_held=2, **more,
+        )  # fmt: skip
+
+    go(texts, held)
+    for more in ({"texts": [list(range(21, 41))]}, {"held": texts}, {"judges": "another"}):
+        wants = "held must hold no text" if more.get("held") else "was made with other texts"
+        with pytest.raises(ValueError, match=wants):
+            go(**{"texts": texts, "held": held} | more)
 
 
 def test_reviewer_whose_gain_was_not_measured_is_refused(folder, tmp_path):
@@ -96,6 +141,26 @@ def test_reviewer_without_a_head_is_refused(folder, tmp_path):
 def test_direct_gradient_through_drawn_reviews_is_refused(folder, tmp_path):
     result = tune(folder, tmp_path / "tuned", "--ungated", "--method", "direct")
     assert result.exit_code == 1 and "no gradient goes" in result.stderr
+
+
+def test_prompts_are_not_where_the_last_update_has_just_learned(folder, tmp_path, monkeypatch):
+    given = []
+
+    def caught(model, reference, data, *_, **__):
+        given.append(data)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("memformer.training.tune_run.tune", caught)
+    decoder, tokenizer = load_run(folder / "run")
+    config = TuneConfig(n_new=4, n_prompt=8)
+    with pytest.raises(KeyboardInterrupt):
+        tune_run(decoder, tokenizer, [list(range(280))], [[1] * 9], lambda text: text[:, 0].float(),
+                 config, tmp_path, n_prompt_token=4, n_held=2)  # fmt: skip
+    data = given[0]
+    gaps = torch.stack(
+        [(data.passages(n)[0].tokens[:, 0] - data.prompts(n + 1)[:, 0]).abs() for n in range(4)]
+    )
+    assert (gaps > 20).float().mean() > 0.5
 
 
 def test_texts_too_short_are_named(folder, tmp_path):

@@ -21,7 +21,7 @@ from memformer.plotbench.generated.sentences import Lexicon
 from memformer.plotbench.names import VALUES, of_split, person
 from memformer.plotbench.probes import probes_of
 from memformer.plotbench.prose import cast_slots, person_slots, render
-from memformer.plotbench.statistics import Estimate, interval, mean, of_share, story_sums
+from memformer.plotbench.statistics import Estimate, interval, mean, of_bounded, story_sums
 from memformer.plotbench.story import FAMILIES, Span, Split
 from memformer.plotbench.twins import Draft, build, events_of
 from memformer.plotbench.world import Event
@@ -351,7 +351,7 @@ def _share(holds: Sequence[bool], seeds: Sequence[int]) -> Estimate:
     if not holds:
         return Estimate(math.nan, math.nan, math.nan, 0)
     ones = [1.0] * len(holds)
-    return of_share(interval(story_sums([list(map(float, holds)), ones], seeds), mean))
+    return of_bounded(interval(story_sums([list(map(float, holds)), ones], seeds), mean))
 
 
 def _three(rows: Sequence[Planted]) -> tuple[Estimate, Estimate, Estimate]:

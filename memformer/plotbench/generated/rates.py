@@ -19,7 +19,7 @@ from memformer.plotbench.generated.guards import Guards, guards_of
 from memformer.plotbench.generated.judge import Judged, judge
 from memformer.plotbench.generated.known import Known, draft_of, known_at
 from memformer.plotbench.generated.texts import STEM, Written
-from memformer.plotbench.statistics import Estimate, interval, mean, of_share, story_sums
+from memformer.plotbench.statistics import Estimate, interval, mean, of_bounded, story_sums
 from memformer.plotbench.story import Bench, Story
 from memformer.plotbench.story_words import words_of
 
@@ -157,7 +157,7 @@ class Rates:
             return Estimate(math.nan, math.nan, math.nan, len(set(seeds)))
         found = interval(story_sums([top, bottom], seeds), mean)
         if is_share:
-            return of_share(found)
+            return of_bounded(found)
         # resamples of nothing are all alike: no interval, rather than one of no width
         return found._replace(low=math.nan, high=math.nan) if found.low == found.high else found
 
