@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 import torch
 from safetensors.torch import load_file, save_file
-from text_features import batches_by_length, masked_mean, padded
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
 
 from memformer.data.packages import arriving, cache_folder
 from memformer.data.rating_sources import MINILM, minilm
+from memformer.interop.text_features import batches_by_length, masked_mean, padded
 
 SETTINGS = {"epochs": 2, "batch": 32, "rate": 1e-4, "head_rate": 1e-2, "warm_up": 0.1, "clip": 1.0}
 

@@ -117,3 +117,12 @@ def test_memory_rules(changes, message):
 def test_fraction_rules(changes, message):
     with pytest.raises(ValueError, match=message):
         FractionConfig(**changes)
+
+
+def test_rater_settings_are_exported_and_survive_json():
+    config = config_module.RaterRunConfig(
+        raters=config_module.RaterConfig(head="huber"), ranks=(1,)
+    )
+    assert (
+        from_json(config_module.RaterRunConfig, json.loads(json.dumps(to_json(config)))) == config
+    )

@@ -1,7 +1,8 @@
 """The command line: verbs only, no logic. Heavy imports happen inside the verbs.
 
 Every verb runs inside `Verbs.invoke`: the process switches are thrown first, while torch is not
-imported yet, and an error of ours ends as one line and exit code 1.
+imported yet, and an error of ours ends as one line and exit code 1, or 2 where a verb tells that
+what it was given is at fault.
 """
 
 import errno
@@ -14,6 +15,7 @@ from typer.core import TyperGroup
 
 import memformer as package
 from memformer.cli.ablation import ablate_file, compare_two
+from memformer.cli.errors import BadInput
 from memformer.cli.feedback import rate
 from memformer.cli.plotbench import plotbench
 from memformer.cli.reward import reward
@@ -35,7 +37,7 @@ class Verbs(TyperGroup):
             if ctx.params["debug"] or not _is_ours(error):
                 raise
             typer.secho(f"error: {_one_line(error)}", err=True, fg="red")
-            raise typer.Exit(1) from None
+            raise typer.Exit(2 if isinstance(error, BadInput) else 1) from None
 
 
 app = typer.Typer(cls=Verbs, no_args_is_help=True, add_completion=False)

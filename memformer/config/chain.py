@@ -39,8 +39,8 @@ class ChainConfig:
                 f"max_token_norm must be above 0, or None to clip nothing, got "
                 f"{self.max_token_norm}"
             )
-        if not 0 <= self.max_unscorable < 1:
-            raise ValueError(f"max_unscorable must be in [0, 1), got {self.max_unscorable}")
+        if not 0 <= self.max_unscorable <= 1:
+            raise ValueError(f"max_unscorable must be in [0, 1], got {self.max_unscorable}")
 
 
 @dataclass(frozen=True, kw_only=True)

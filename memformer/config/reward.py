@@ -1,6 +1,7 @@
 """Settings of the rater model."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import Literal
 
 from memformer.config.changes import check_at_least, check_choice, check_real
@@ -72,3 +73,55 @@ class RaterConfig:
         check_real(self, 1e-15, 1.0, "tolerance")
         check_real(self, 1e-9, 1.0, "min_propensity", "cvar_share", "bad_rater_weight")
         check_real(self, 0.0, 1.0, "min_scale")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RaterRunConfig:
+    """From a file of rating events to a rater model that was judged on novels held out."""
+
+    criteria: tuple[str, ...] = ("want_to_read",)
+    """Questions whose answers count. Several are each brought to mean 0 and standard deviation 1
+    first, by training ratings, and then averaged."""
+    weights: tuple[float, ...] = ()
+    """Of the criteria, one number each; negative: less is better. None: equal."""
+    scale: tuple[float, float] | None = None
+    """The scale that every rating must have been given on. None: that of the ratings; if they came
+    on several, each is brought to [0, 1]."""
+    without_flags: tuple[str, ...] = ()
+    """Ratings with one of these flags are left out, and counted."""
+    ranks: tuple[int, ...] = (0, 1, 2)
+    """Candidates, least first; the simplest within a standard error of the best is taken."""
+    choose_by: Literal["cell", "item"] = "cell"
+    """What the choice of rank holds out: ratings of known reviews, or all ratings of a review."""
+    n_fold: int = 5
+    """Folds of that choice."""
+    held_out: float = 0.25
+    """Share of novels that the report judges by; nothing is fitted to ratings of their reviews."""
+    drop_length: bool = True
+    """Whether what a review's log length explains is fitted along and dropped at use."""
+    mixed_propensity: Literal["refuse", "ignore"] = "refuse"
+    """What to do where propensities are known for some ratings only: an error, or ignore all."""
+    raters: RaterConfig = field(default_factory=lambda: RaterConfig(learn_scale=False))
+    """Everything else of the rater model; its rank is chosen."""
+    split_seed: int = 0
+    """Of the parts that novels and raters are drawn into, if a part is asked for."""
+    seed: int = 0
+    """Of folds, held-out novels, fits and resamples."""
+
+    def __post_init__(self) -> None:
+        check_choice(self, "choose_by", "mixed_propensity")
+        check_at_least(self, 2, "n_fold")
+        check_at_least(self, 0, "seed", "split_seed")
+        check_real(self, 0.01, 0.9, "held_out")
+        if not self.criteria or len(set(self.criteria)) < len(self.criteria):
+            raise ValueError(f"criteria must be different names, at least one, got {self.criteria}")
+        if self.weights and len(self.weights) != len(self.criteria):
+            raise ValueError(
+                f"weights must be one number a criterion ({len(self.criteria)}), got {self.weights}"
+            )
+        if not all(w and math.isfinite(w) for w in self.weights):
+            raise ValueError(f"weights must be finite and not 0, got {self.weights}")
+        if not self.ranks or list(self.ranks) != sorted(set(self.ranks)) or self.ranks[0] < 0:
+            raise ValueError(f"ranks must rise from at least 0, got {self.ranks}")
+        if self.scale is not None and not self.scale[0] < self.scale[1]:
+            raise ValueError(f"scale must run from a lesser to a greater number, got {self.scale}")

@@ -64,7 +64,8 @@ class TuneConfig:
     """Stop before an update that would spend more than so many tokens in all, if it costs what the
     one before it did (the first is always made); None: no limit."""
     max_unscorable: float = 0.2
-    """A larger share of continuations without a score in one update stops the run."""
+    """A larger share of continuations without a score in one update stops the run; likewise of the
+    reviews of a call, where the reward is a chain."""
     gold_every: int = 10
     """Updates between looks at held-out gold; a first look is taken before training."""
     gold_z: float = 1.0

@@ -1,6 +1,6 @@
 """Which rank, which ridge: chosen by ratings that the fit has not seen."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -36,6 +36,7 @@ def choose_raters(
     n_fold: int = 5,
     n_error: float = 1.0,
     seed: int,
+    watch: Callable[[Trial], None] | None = None,
 ) -> Choice:
     """The simplest candidate that is not worse than the best beyond chance.
 
@@ -52,6 +53,7 @@ def choose_raters(
         n_fold: folds.
         n_error: 0 takes the least error, however small its lead.
         seed: of folds and fits.
+        watch: told each candidate's trial.
 
     Raises:
         ValueError: no candidates, or as in `fit_raters` and `folds`.
@@ -67,6 +69,8 @@ def choose_raters(
             for train, test in parts
         ]
         trials.append(Trial(config, tuple(errors), sum(errors) / n_fold))
+        if watch is not None:
+            watch(trials[-1])
     best = min(trials, key=lambda t: t.mean)
     for trial in trials:
         lead = torch.tensor(trial.rmse, dtype=torch.float64) - torch.tensor(best.rmse).double()

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from memformer.config.reward_training import TuneConfig
+from memformer.generation.prompts import declared_fraction
 from memformer.model.decoder import Decoder
 from memformer.reward.estimators import score_function
+from memformer.reward.policy import draw_relaxed
 from memformer.training.branches import (
     Apart,
     Branches,
@@ -23,7 +25,6 @@ from memformer.training.branches import (
     read_logits,
     write_branches,
 )
-from memformer.training.relaxed import write_relaxed
 
 
 class RewardLoss(NamedTuple):
@@ -110,7 +111,7 @@ def direct_loss(
         ValueError: as `reach`; or the reward's scores do not depend on the rows.
     """
     generator = torch.Generator().manual_seed(draw_seed(config, n))
-    wrote = write_relaxed(policy, prompts, config, generator)
+    wrote = relaxed_branches(policy, prompts, config, generator)
     scores = reward(wrote.rows)
     if not scores.requires_grad:
         raise ValueError(
@@ -137,6 +138,58 @@ def direct_loss(
     return RewardLoss(
         loss, scores.detach(), wrote.text, far.k1, far.k3, far.n_clamped, 0, n_token
     )  # fmt: skip
+
+
+class Relaxed(NamedTuple):
+    """Whole texts whose last tokens have gradient."""
+
+    rows: Tensor
+    """(N, P + L, V): one-hot forward; prompts, and tokens beyond the reach, are constant."""
+    text: Tensor
+    """(N, P + L) int64: the same as ids."""
+    logits: Tensor
+    """(N, L, V), of each token when it was drawn."""
+
+
+def reach(model: Decoder, config: TuneConfig) -> int:
+    """Last tokens of a continuation that the direct gradient reaches: `grad_segments` segments.
+
+    Raises:
+        ValueError: a continuation is longer, and `partial` is False.
+    """
+    n = config.grad_segments * model.config.segment_len
+    if config.n_new > n and not config.partial:
+        raise ValueError(
+            f"direct gradient reaches grad_segments · segment_len = {n} tokens, a continuation has "
+            f"n_new={config.n_new}: raise grad_segments, or set partial=True to leave older tokens "
+            "constant"
+        )
+    return min(n, config.n_new)
+
+
+def relaxed_branches(
+    model: Decoder, prompts: Tensor, config: TuneConfig, generator: torch.Generator
+) -> Relaxed:
+    """Read each prompt once without gradient, fork it, and draw relaxed continuations.
+
+    Raises:
+        ValueError: as `reach`.
+    """
+    n_grad, V = reach(model, config), model.config.vocab_size
+    state = model.new_state(len(prompts), grad_segments=n_grad)
+    with torch.no_grad():
+        for part in torch.split(prompts[:, :-1], model.config.segment_len, 1):
+            if part.shape[1]:
+                u = declared_fraction(state, part.shape[1], config.length)
+                state.advance(model(part, state, fraction=u))
+    k = config.n_branch
+    drawn = draw_relaxed(
+        model, prompts[:, -1].repeat_interleave(k), state.fork(k), config.n_new, generator,
+        temperature=config.temperature, n_grad=n_grad, length=config.length,
+    )  # fmt: skip
+    before = torch.nn.functional.one_hot(prompts, V).to(drawn.rows).repeat_interleave(k, 0)
+    text = torch.cat((prompts.repeat_interleave(k, 0), drawn.ids), 1)
+    return Relaxed(torch.cat((before, drawn.rows), 1), text, drawn.logits)
 
 
 def winners(scores: Tensor) -> Tensor:

@@ -97,8 +97,15 @@ def test_a_gradient_that_would_have_to_reach_further_is_refused():
     with pytest.raises(ValueError, match="needs grad_segments=4, the state has 2"):
         draw_relaxed(model, LAST, state, 4, None)
     n_read = list(state.n_read)
-    part = draw_relaxed(model, LAST, state, 4, None, is_partial=True)
-    assert part.rows.shape == (1, 4, V) and state.n_read == n_read
+    part = draw_relaxed(model, LAST, state, 4, None, n_grad=2)
+    assert part.rows.shape == part.logits.shape == (1, 4, V) and state.n_read == n_read
+    for t in range(4):
+        (found,) = torch.autograd.grad(
+            part.rows[:, t, 1].sum(), model.embedding.weight, retain_graph=True, allow_unused=True
+        )
+        assert (found is not None and bool(found.abs().sum() > 0)) == (t >= 2)
+    with pytest.raises(ValueError, match=r"n_grad in \[1, n_token\]"):
+        draw_relaxed(model, LAST, state, 4, None, n_grad=5)
     with torch.no_grad():
         draw_relaxed(model, LAST, state, 4, None)  # nothing to reach
 

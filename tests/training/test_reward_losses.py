@@ -19,8 +19,12 @@ from memformer.training.branches import (
     until_end,
     write_branches,
 )
-from memformer.training.relaxed import write_relaxed
-from memformer.training.reward_losses import direct_loss, rloo_loss, winners
+from memformer.training.reward_losses import (
+    direct_loss,
+    relaxed_branches,
+    rloo_loss,
+    winners,
+)
 
 MODEL = DecoderConfig(
     vocab_size=4, n_layer=2, n_head=2, n_kv_head=1, n_embd=16, head_dim=8, mlp_dim=24, window=3,
@@ -251,7 +255,7 @@ def test_best_of_branches_takes_the_largest_score_of_each_prompt(policy):
 
 def test_relaxed_writing_is_a_draw_read_again_token_by_token(policy):
     config = TuneConfig(method="direct", n_branch=3, n_new=6)
-    wrote = write_relaxed(policy, PROMPT, config, torch.Generator().manual_seed(0))
+    wrote = relaxed_branches(policy, PROMPT, config, torch.Generator().manual_seed(0))
     assert torch.equal(wrote.rows.detach().sum(-1).round(decimals=5), torch.ones(3, 8))
     assert torch.equal(wrote.rows.detach().argmax(-1), wrote.text)
     plain = Branches(wrote.text, 2, torch.ones_like(wrote.text[:, 2:], dtype=torch.bool))
@@ -262,9 +266,9 @@ def test_direct_gradient_reaches_grad_segments_and_says_so(policy):
     small = policy.reconfigure({"segment_len": 2})
     config = TuneConfig(method="direct", n_branch=2, n_new=6, grad_segments=2)
     with pytest.raises(ValueError, match="reaches grad_segments · segment_len = 4 tokens"):
-        write_relaxed(small, PROMPT, config, torch.Generator())
+        relaxed_branches(small, PROMPT, config, torch.Generator())
     config = TuneConfig(method="direct", n_branch=2, n_new=6, grad_segments=2, partial=True)
-    wrote = write_relaxed(small, PROMPT, config, torch.Generator().manual_seed(0))
+    wrote = relaxed_branches(small, PROMPT, config, torch.Generator().manual_seed(0))
     for t, has_gradient in ((2, False), (3, False), (4, True), (7, True)):
         found = torch.autograd.grad(
             wrote.rows[:, t, 1].sum(), policy.embedding.weight, retain_graph=True, allow_unused=True
