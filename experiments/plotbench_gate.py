@@ -2,8 +2,9 @@
 
 Each story in twins of 4,096 tokens, facts 1,024 tokens from their questions, all families. Written
 down are the verdicts of `plotbench check`, every shortcut's group accuracy in every family with its
-95% interval over stories, the same of readers of one sentence or two (`readers.py`, one of them
-trained on as many stories of the train split), and how many sentences of a story are like no other.
+95% interval over stories, the same of readers of one sentence or two (`readers.py`, two of them
+trained on as many stories of the train split), two rules of length and place on more groups of two
+families that carry the claim, and how many sentences of a story are like no other.
 
 Expect: shortcuts by co-occurrence solve attr.static and attr.update and nothing else; readers solve
         what they were made for, time.order by comparing two numbers, and a part of the families
@@ -23,10 +24,17 @@ from memformer.config.plotbench import MakeConfig
 from memformer.evaluation.machine import describe
 from memformer.plotbench.check import ShortcutScore, check, shortcut_scores
 from memformer.plotbench.make import make, make_base
-from memformer.plotbench.readers import along_names, learned_words, smaller_number
-from memformer.plotbench.shortcuts import Shortcut
+from memformer.plotbench.readers import (
+    along_names,
+    learned_shape,
+    learned_words,
+    smaller_number,
+)
+from memformer.plotbench.shortcuts import Shortcut, build_shortcut
 
 SEEDS, BUCKET, LENGTH = (0, 200), 1024, 4096
+MORE_SEEDS, MORE_FAMILIES = (1000, 1500), ("know.secret", "thread.payoff")
+"""With up to four groups a story, so that a net of a tenth cannot hide in its interval."""
 LENGTHS = {128: 512, 512: 1024, 2048: 4096, 8192: 11_264}
 """Shortest stories by distance, of which groups are counted."""
 
@@ -62,6 +70,20 @@ def figures(score: ShortcutScore) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def reacting(split: str) -> list[dict[str, Any]]:
+    """Rules of length and place on more stories and groups than the gate has."""
+    bench = make(
+        MakeConfig(
+            seeds=MORE_SEEDS, buckets=(512,), lengths=(3072,), families=MORE_FAMILIES, split=split
+        )
+    )
+    rules = [build_shortcut(name) for name in ("longer", "named-first")]
+    return [
+        {"split": split, **figures(each), "is_within": each.is_within}
+        for each in shortcut_scores(bench, rules)
+    ]
+
+
 def main() -> None:
     """See the top of the file."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -83,6 +105,7 @@ def main() -> None:
         Shortcut("along names", along_names),
         Shortcut("smaller number", smaller_number),
         Shortcut("learned words", lambda asked: learned_words(train, asked)),
+        Shortcut("learned shape", lambda asked: learned_shape(train, asked)),
     ]
     row = {
         **describe(),
@@ -93,6 +116,8 @@ def main() -> None:
         "findings": [each._asdict() for each in gate.findings],
         "shortcuts": [figures(each) for each in gate.shortcuts],
         "readers": [figures(each) for each in shortcut_scores(bench, readers)],
+        "more_seeds": MORE_SEEDS,
+        "more": [row for split in ("dev", "test") for row in reacting(split)],
         "distinct_sentences": [distinct(length) for length in (1024, 4096, 16_384, 65_536)],
         "groups_a_story": [groups(*each) for each in LENGTHS.items()],
         "wall_s": round(time.time() - started, 1),

@@ -179,6 +179,8 @@ def _manifest(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is no whole JSON: {error}") from None
     if not isinstance(manifest, dict):
         raise ValueError(f"{path} must hold a JSON object")
+    if not isinstance(manifest.get("files", {}), dict):
+        raise ValueError(f"{path}: files must be an object of hashes, got {manifest['files']!r}")
     version = manifest.get("bench_version")
     if version != BENCH_VERSION:
         raise ValueError(

@@ -5,7 +5,7 @@ family in which one does well says little more than that such reading was done.
 """
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import pairwise
 
@@ -28,6 +28,8 @@ POLES: dict[str, frozenset[str]] = {
 }
 """Families whose options mean one of two states, with the words for the first. In `know.secret`
 the first is the place that was told first: of who does not know better."""
+Apart = Callable[[Asked], NDArray[np.float32]]
+"""What is said of one person, as numbers, minus what is said of the other."""
 _WIDTH = 4096  # columns that words are hashed into
 _FAR = 99  # steps between what no path joins
 
@@ -38,10 +40,23 @@ def learned_words(train: Bench, bench: Bench) -> dict[str, Ranks]:
     Trained on other stories, with the names taken out: does the vocabulary of a sentence give its
     state away? Families without `POLES` are ties.
     """
+    return _learned(train, bench, _words_apart)
+
+
+def learned_shape(train: Bench, bench: Bench) -> dict[str, Ranks]:
+    """The same of the two sentences' lengths and of where the name stands in each: no word is read.
+
+    What of a state shows in the mere build of its sentences, so that the split's frames agree in
+    it, is no understanding; it should be nothing.
+    """
+    return _learned(train, bench, _shapes_apart)
+
+
+def _learned(train: Bench, bench: Bench, apart: Apart) -> dict[str, Ranks]:
     found: dict[str, Ranks] = {p.probe_id: (0.0, 0.0) for p in bench.probes}
     for family in (*POLES, "know.secret"):
-        x, y, _ = _states(train, family)
-        told, _, firsts = _states(bench, family)
+        x, y, _ = _states(train, family, apart)
+        told, _, firsts = _states(bench, family, apart)
         if not len(x) or not len(told):
             continue
         margins = regression_logits(x, y, told)
@@ -51,21 +66,45 @@ def learned_words(train: Bench, bench: Bench) -> dict[str, Ranks]:
 
 
 def _states(
-    bench: Bench, family: str
+    bench: Bench, family: str, apart: Apart
 ) -> tuple[NDArray[np.float32], NDArray[np.float64], dict[str, int]]:
     """(n, width) differences of words, rows of length 1; (n,) 1 for the first state; by probe_id
     the index of the option that means it."""
     here = [(p, q) for p, q in asked(bench) if p.family == family]
-    x = np.zeros((len(here), _WIDTH), dtype=np.float32)
-    for row, (_, q) in zip(x, here, strict=True):
-        for sign, sentences in zip((1, -1), _of_both(q), strict=True):
-            for words in sentences:
-                for word in set(words) - {*q.name, *q.other}:
-                    row[zlib.crc32(word.encode()) % _WIDTH] += sign
+    x = np.stack([apart(q) for _, q in here]) if here else np.zeros((0, 1), np.float32)
     x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
     firsts = {p.probe_id: _first_state(p, q) for p, q in here}
     y = np.array([float(p.gold == firsts[p.probe_id]) for p, _ in here])
     return x, y, firsts
+
+
+def _words_apart(q: Asked) -> NDArray[np.float32]:
+    """(width,) words of the one's sentences, minus those of the other's; without the names."""
+    row = np.zeros(_WIDTH, dtype=np.float32)
+    for sign, sentences in zip((1, -1), _of_both(q), strict=True):
+        for words in sentences:
+            for word in set(words) - {*q.name, *q.other}:
+                row[zlib.crc32(word.encode()) % _WIDTH] += sign
+    return row
+
+
+def _shapes_apart(q: Asked) -> NDArray[np.float32]:
+    """(6,) length in words and in letters, place of the name in words and as a share, and whether
+    it comes first or last: of the one's last sentence, minus the other's."""
+    mine, theirs = (
+        _shape(sentences[-1], name) if sentences else np.zeros(6, np.float32)
+        for sentences, name in zip(_of_both(q), (q.name, q.other), strict=True)
+    )
+    return mine - theirs
+
+
+def _shape(words: tuple[str, ...], name: list[str]) -> NDArray[np.float32]:
+    n, at = len(words), words.index(name[0])
+    letters = sum(len(word) for word in words)
+    last = n - 1
+    return np.array(
+        [n / 20, letters / 100, at / 10, at / max(1, last), at == 0, at == last], dtype=np.float32
+    )
 
 
 def _of_both(q: Asked) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from memformer.plotbench.results import Result
 from memformer.plotbench.row_file import read_rows
-from memformer.plotbench.story import Bench
+from memformer.plotbench.story import Bench, Probe, Story
 
 
 class Run(NamedTuple):
@@ -38,8 +38,8 @@ def load_results(path: Path | str, bench: Bench) -> list[Result]:
 
     Raises:
         ValueError: results of other data or another version (both named), a log-probability that is
-            no number, a probe that is unknown or asked twice under one run, a damaged line; the
-            message names line and probe.
+            no number, a probe that is unknown, told otherwise than in the data, or asked twice
+            under one run, a damaged line; the message names line and probe.
     """
     path = Path(path)
     if not path.is_file():
@@ -54,7 +54,8 @@ def load_results(path: Path | str, bench: Bench) -> list[Result]:
 def refuse_bad_rows(rows: Sequence[Result], bench: Bench, name: str = "results") -> None:
     """Raise ValueError as `load_results` says."""
     told = (bench.manifest.get("bench_version"), bench.manifest.get("content_sha256"))
-    golds = {probe.probe_id: probe.gold for probe in bench.probes}
+    stories = {story.story_id: story for story in bench.stories}
+    told_of = {probe.probe_id: _of_probe(probe, stories[probe.story_id]) for probe in bench.probes}
     seen: set[tuple[str, Run]] = set()
     for line, row in enumerate(rows, 1):
         where = f"{name} line {line} ({row.probe_id})"
@@ -63,11 +64,27 @@ def refuse_bad_rows(rows: Sequence[Result], bench: Bench, name: str = "results")
                 f"{where}: results are of data {row.bench_version} {row.bench_sha256[:12]}, this "
                 f"is {told[0]} {str(told[1])[:12]}: run it again on this data"
             )
-        if row.probe_id not in golds:
+        if row.probe_id not in told_of:
             raise ValueError(f"{where}: the data has no such probe")
-        if row.gold != golds[row.probe_id]:
-            raise ValueError(f"{where}: gold is {golds[row.probe_id]} in the data, got {row.gold}")
+        for name_of, expected in told_of[row.probe_id].items():
+            if getattr(row, name_of) != expected:
+                raise ValueError(
+                    f"{where}: {name_of} is {expected} in the data, got {getattr(row, name_of)}"
+                )
+        if min(*row.n_bytes, *row.n_tokens) < 1:
+            raise ValueError(
+                f"{where}: n_bytes and n_tokens must be at least 1, got {row.n_bytes} and "
+                f"{row.n_tokens}"
+            )
         key = row.probe_id, Run(row.model, row.condition, row.fraction, row.truncated)
         if key in seen:
             raise ValueError(f"{where}: stands on an earlier line for {key[1].label} too")
         seen.add(key)
+
+
+def _of_probe(probe: Probe, story: Story) -> dict[str, object]:
+    """What a row repeats of the data, so that metrics need nothing else."""
+    return {
+        "gold": probe.gold, "group_id": probe.group_id, "story_id": probe.story_id,
+        "family": probe.family, "cell": probe.cell, "seed": story.seed, "bucket": story.bucket,
+    }  # fmt: skip

@@ -116,6 +116,20 @@ class RunFolder:
             raise ValueError(f"{path} is no JSON ({error}): choose another folder") from None
         if not isinstance(before, dict) or set(before) != {"data", "models"}:
             raise ValueError(f"{path} must be an object of data and models: choose another folder")
+        models = before["models"]
+        is_whole = (
+            isinstance(before["data"], dict)
+            and isinstance(models, dict)
+            and all(
+                isinstance(each, dict) and set(each) == {"settings", "sha256"}
+                for each in models.values()
+            )
+        )
+        if not is_whole:
+            raise ValueError(
+                f"{path}: data must be an object, and each of models one of settings and sha256: "
+                "choose another folder"
+            )
         for field, old, new in differences(before["data"], data)[:1]:
             raise ValueError(
                 f"{self.path} holds results of data with {field}={_short(old)}, these have "

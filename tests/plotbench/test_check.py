@@ -18,7 +18,7 @@ from memformer.plotbench.story_words import StoryWords, words_of
 from memformer.plotbench.twin_check import group_faults, token_faults, twin_faults
 
 SOUND = ("attr.static", "attr.update", "attr.alias")
-BENCH = make(MakeConfig(seeds=(0, 64), buckets=(128,), lengths=(2048,), families=SOUND))
+BENCH = make(MakeConfig(seeds=(0, 40), buckets=(128,), lengths=(1024,), families=SOUND))
 FEW = [build_shortcut(name) for name in ("option-length", "last-mentioned")]
 SMALL = make(MakeConfig(seeds=(0, 3), buckets=(128,), lengths=(2048,), families=("all",)))
 

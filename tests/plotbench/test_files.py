@@ -212,8 +212,14 @@ def test_results_come_back_and_fall_into_runs(tmp_path):
         ),
         ({"bench_version": "0.0.9"}, "results are of data 0.0.9"),
         ({"probe_id": "nobody"}, "the data has no such probe"),
+        ({"group_id": "g"}, r"\): group_id is s000000.d128.g\d\d in the data, got g"),
+        ({"story_id": "s"}, r"\): story_id is s000000.d128.A in the data, got s"),
+        ({"family": "attr.hat"}, r"\): family is \S+ in the data, got attr.hat"),
+        ({"seed": 9}, r"\): seed is 0 in the data, got 9"),
+        ({"bucket": 512}, r"\): bucket is 128 in the data, got 512"),
+        ({"n_bytes": [0, 4]}, r"\): n_bytes and n_tokens must be at least 1, got \(0, 4\)"),
         ({"gold": 1 - BENCH.probes[1].gold}, "gold is . in the data"),
-        ({"probe_id": P0.probe_id, "gold": P0.gold}, "stands on an earlier line for m on too"),
+        (asdict(ROWS[0]), "stands on an earlier line for m on too"),
     ],
     ids=str,
 )
@@ -227,3 +233,10 @@ def test_a_bad_row_is_named_with_its_line(tmp_path, changes, message):
 
 def test_good_rows_are_not_refused():
     refuse_bad_rows(ROWS, BENCH)
+
+
+def test_a_manifest_whose_hashes_are_no_object_is_refused(folder):
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "files": [1]}))
+    with pytest.raises(ValueError, match=r"manifest.json: files must be an object of hashes"):
+        load(folder)

@@ -44,7 +44,7 @@ def test_make_writes_what_check_reads(tmp_path):
 
 def test_check_ends_well_where_every_rule_holds(tmp_path):
     families = "attr.static,attr.update,attr.alias"
-    made = run("make", "--seeds", "0:64", "--lengths", "2k", "--distances", "128",
+    made = run("make", "--seeds", "0:40", "--lengths", "1k", "--distances", "128",
                "--families", families, "--out", tmp_path / "pb")  # fmt: skip
     assert made.exit_code == 0, made.output
     words().save(str(tmp_path / "tokenizer.json"))

@@ -1,11 +1,19 @@
 """Readers of one sentence or two find what they were made for, and nothing in other families."""
 
+from dataclasses import replace
+
 import pytest
 
 from memformer.config.plotbench import MakeConfig
 from memformer.plotbench.check import shortcut_scores
 from memformer.plotbench.make import make
-from memformer.plotbench.readers import POLES, along_names, learned_words, smaller_number
+from memformer.plotbench.readers import (
+    POLES,
+    along_names,
+    learned_shape,
+    learned_words,
+    smaller_number,
+)
 from memformer.plotbench.shortcuts import Shortcut
 from memformer.plotbench.story import CLAIM
 
@@ -44,6 +52,22 @@ def test_who_left_and_who_stayed_is_learned_from_their_words():
     train = bench(families, "train", 100)
     found = shares(bench(families), lambda asked: learned_words(train, asked))
     assert found["know.secret"] > 0.2
+    shape = shares(bench(families), lambda asked: learned_shape(train, asked))
+    assert shape["know.secret"] > 0.4
+
+
+def test_a_shape_is_of_the_sentence_and_the_place_of_its_name_and_of_no_word():
+    data, train = bench(("life",), n=4), bench(("life",), "train", 12)
+    ranks = learned_shape(train, data)
+    assert any(one for one, _ in ranks.values())
+    words = {w for s in data.stories for w in s.text.split() if w.islower() and len(w) > 3}
+    turned = {w: w[::-1] for w in words if w.isalpha()}
+
+    def mirrored(text):
+        return " ".join(turned.get(w, w) for w in text.split(" "))
+
+    stories = tuple(replace(s, text=mirrored(s.text)) for s in data.stories)
+    assert learned_shape(train, replace(data, stories=stories)) == ranks
 
 
 @pytest.mark.parametrize("rank", [smaller_number, along_names])

@@ -227,6 +227,8 @@ def test_results_of_other_data_or_of_unknown_models_are_not_gone_on_with(tmp_pat
     for text, message in (
         ('{"tasks": []}', "config.json must be an object of data and models"),
         ("null", "config.json must be an object of data and models"),
+        ('{"data": null, "models": {}}', "data must be an object, and each of models one of"),
+        ('{"data": {}, "models": {"m": {}}}', "data must be an object, and each of models one of"),
         ('{"data"', r"config.json is no JSON \("),
     ):
         path.write_text(text)

@@ -42,8 +42,9 @@ class JudgedTexts:
     """By run."""
 
 
-def measured(labels: Sequence[ReadText] = (), n_seeds: int = N_SEEDS) -> Validity:
+def measured(labels: Sequence[ReadText] = (), n_seeds: int | None = None) -> Validity:
     """The grammar on held-out prose, on errors put in, and on sentences that were read."""
+    n_seeds = N_SEEDS if n_seeds is None else n_seeds
     read = labelled_reach(list(labels)) if labels else None
     return Validity(simulator_reach(range(n_seeds)), simulator_accuracy(range(n_seeds)), read)
 
