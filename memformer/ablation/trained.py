@@ -15,7 +15,6 @@ from memformer.evaluation.encoded import encode
 from memformer.evaluation.search_recall import search_recall
 from memformer.interop.run import is_run, load_run, start_of
 from memformer.model.decoder import Decoder
-from memformer.training.run import train
 
 
 class Trained(NamedTuple):
@@ -72,9 +71,13 @@ class Trained(NamedTuple):
 
 
 def train_run(config: RunConfig, folder: Path) -> Trained:
-    """Train, or go on with what the folder holds. Raises as `training.run.train`."""
+    """Train, or go on with what the folder holds. Raises as `training.run.train`, also where a
+    run of another config has ended there."""
+    from memformer.training.run import claim, train  # brings Lightning: seconds, for training alone
+
+    resume = is_run(folder)
+    claim(config, folder, resume=resume)
     if not (folder / "model").is_dir():
-        resume = is_run(folder)
         train(config, folder, resume=resume, start=start_of(config, folder))
     return Trained(config, folder)
 

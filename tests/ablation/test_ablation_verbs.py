@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from memformer.ablation.cell import run_cell
 from memformer.ablation.experiment import load_experiment
+from memformer.ablation.rows import Cell
 from memformer.plotbench.make import make_base
 from tests.ablation.toys import write
 from tests.test_cli import process as process  # the fixture that keeps verbs within this process
@@ -62,6 +64,16 @@ def test_a_file_is_ablated_and_reported_and_two_runs_compared(trained, tmp_path)
     before = (out / "report.md").read_text()
     again = run("ablate", trained, "--out", out, "--report")
     assert again.exit_code == 0 and (out / "report.md").read_text() == before
+
+    (out / "cells" / "base" / "0" / "row.json").unlink()  # as if killed between run and row
+    edited = trained.with_name("edited.py")
+    edited.write_text(trained.read_text().replace("warmup_steps=2", "warmup_steps=3"))
+    cell = Cell("base", 0)
+    with pytest.raises(ValueError, match=r"begun with optimiser.warmup_steps=2"):
+        run_cell(load_experiment(edited), out, cell)
+    (out / "cells" / "base" / "0" / "config.json").unlink()  # as in folders of before
+    with pytest.raises(ValueError, match=r"begun with optimiser.warmup_steps=2"):
+        run_cell(load_experiment(edited), out, cell)
 
     folders = [out / "cells" / name / "0" / "run" for name in ("base", "no memory")]
     compared = run("compare", *folders)

@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
 from memformer.ablation.cell import run_cell
 from memformer.ablation.experiment import load_experiment
 from memformer.ablation.jobs import Ended
-from memformer.ablation.rows import Cell, cells_of, finished, read_rows
+from memformer.ablation.rows import Cell, cells_of, finished, read_rows, strangers
 from memformer.ablation.run import ablate, plan
 from tests.ablation.toys import write
 
@@ -42,7 +43,8 @@ def test_every_cell_gives_one_row_and_finished_ones_are_skipped(tmp_path):
     assert [(r.variant, r.seed) for r in outcome.rows] == [
         (v, s) for v in ("base", "steep", "bigger") for s in range(3)
     ]
-    assert outcome.rows[4].metrics == {"height": {"a": 2.01, "b": 3.01, "c": 4.01, "d": 5.01}}
+    height = {"a": 2.01, "b": 3.012, "c": 4.014, "d": 5.016}
+    assert outcome.rows[4].metrics["height"] == pytest.approx(height)
     assert list(read_rows(out / "rows.jsonl")) == outcome.rows
     assert [p.n_cell for p in plan(e, out)] == [0, 0, 0]
     assert ablate(e, out, lambda cells: pytest.fail("ran again") if cells else ()).rows == (
@@ -72,6 +74,58 @@ def test_rows_of_another_config_or_other_metrics_are_not_mixed(tmp_path):
     (Cell("steep", 0).folder(out) / "row.json").write_text('{"curve": []}\n')
     with pytest.raises(ValueError, match="is no row of an ablation"):
         finished(e, out)
+
+
+def test_what_was_made_under_another_config_is_not_measured_as_this_one(tmp_path):
+    """A cell that was killed after making and before its row."""
+    tail = """
+def make(config, folder):
+    if not (folder / "made").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "made").write_text(str(config.slope))
+    return float((folder / "made").read_text())
+
+
+def height(slope):
+    if slope == 2.0 and not STEEP:
+        raise RuntimeError("killed")
+    return {"a": slope}
+
+
+STEEP = False
+METRICS = (Metric(name="height", of=height),)
+"""
+    out, cell = tmp_path / "out", Cell("steep", 0)
+    with pytest.raises(RuntimeError, match="killed"):
+        run_cell(load_experiment(write(tmp_path, tail=tail)), out, cell)
+    other = 'VARIANTS = {"base": {}, "steep": {"slope": 3.0}}\n'
+    fixed = tail.replace("STEEP = False", "STEEP = True")
+    with pytest.raises(ValueError, match=r"run was begun with slope=2.0, the experiment has 3.0"):
+        run_cell(load_experiment(write(tmp_path, other, fixed)), out, cell)
+    row = run_cell(load_experiment(write(tmp_path, tail=fixed)), out, cell)  # it goes on
+    assert row.metrics == {"height": {"a": 2.0}}
+
+
+def test_a_file_edited_while_cells_run_stops_those_that_it_changes(tmp_path):
+    e, out = load_experiment(write(tmp_path)), tmp_path / "out"
+    write(
+        tmp_path, 'VARIANTS = {"base": {}, "steep": {"slope": 3.0}, "bigger": {"part.size": 3}}\n'
+    )
+    outcome = ablate(replace(e, seeds=(0,)), out, n_jobs=2)
+    assert [r.variant for r in outcome.rows] == ["base", "bigger"]
+    (failed,) = outcome.failed
+    assert failed.cell == Cell("steep", 0) and "exit code 1; see " in failed.error
+    log = (failed.cell.folder(out) / "log.txt").read_text()
+    assert "was edited while the ablation ran, and steep, seed 0 has another config now" in log
+
+
+def test_rows_of_variants_that_are_gone_are_named(tmp_path):
+    e, out = load_experiment(write(tmp_path)), tmp_path / "out"
+    for cell in (Cell("base", 0), Cell("steep", 2)):
+        run_cell(e, out, cell)
+    assert strangers(e, out) == []
+    renamed = load_experiment(write(tmp_path, 'VARIANTS = {"base": {}, "high": {"slope": 2.0}}\n'))
+    assert strangers(renamed, out) == [Cell("steep", 2)]
 
 
 def test_a_row_that_is_there_already_is_not_made_again(tmp_path):
