@@ -1,13 +1,18 @@
 """A report is made from rows alone and says what is missing."""
 
 import csv
+import math
 import re
 from html import unescape
+from types import SimpleNamespace
 
 import pytest
 
 from memformer.ablation.cell import run_cell
+from memformer.ablation.effects import Effect, Interval
 from memformer.ablation.experiment import load_experiment
+from memformer.ablation.metric import Metric
+from memformer.ablation.pictures import _BETTER, _NONE, _WORSE, _colour, forest
 from memformer.ablation.report import write_report
 from memformer.ablation.rows import Cell, cells_of, finished
 from tests.ablation.toys import write
@@ -46,6 +51,22 @@ def test_pages_plots_and_tables(made):
     assert float(effects["steep"]["difference"]) == pytest.approx(1.0015)
     before = [p.read_bytes() for p in paths]
     assert [p.read_bytes() for p in write_report(e, rows, out)] == before
+
+
+@pytest.mark.parametrize("better", ["lower", "higher"])
+def test_what_is_better_is_blue_and_stands_where_the_caption_says(better):
+    metric = Metric(name="h", of=dict, better=better)
+
+    def colour(low, high):
+        found = Interval((low + high) / 2, low, high)
+        return _colour(Effect("x", "h", 1.0, 1.0, found, 0.01, 0.01, 3, 4), metric)
+
+    below, above = colour(-0.3, -0.1), colour(0.1, 0.3)
+    assert (below, above) == ((_BETTER, _WORSE) if better == "lower" else (_WORSE, _BETTER))
+    assert colour(-0.1, 0.3) == colour(math.nan, math.nan) == _NONE
+    found = Effect("x", "h", 1.0, 1.0, Interval(-0.2, -0.3, -0.1), 0.01, 0.01, 3, 4)
+    plot = forest(SimpleNamespace(base=SimpleNamespace(name="base")), metric, [found])
+    assert plot.caption.startswith("Left" if better == "lower" else "Right")
 
 
 def test_both_pages_say_the_same(made):

@@ -81,7 +81,9 @@ def test_a_file_is_ablated_and_reported_and_two_runs_compared(trained, tmp_path)
     assert "model.memory.layers: [1] -> []" in compared.output.replace("(1,)", "[1]").replace(
         "()", "[]"
     )
-    assert "B − A over 2 books: " in compared.output
+    nats = [row["metrics"]["held-out nats"] for row in rows]
+    gap = sum(nats[1][book] - nats[0][book] for book in nats[0]) / 2
+    assert f"B − A over 2 books: {gap:+.4f} [" in compared.output
     wrong = run("compare", folders[0], tmp_path)
     assert wrong.exit_code == 1 and "is no run of `memformer train`" in wrong.output
 

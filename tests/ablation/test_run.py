@@ -1,5 +1,7 @@
 """Cells run apart from each other; a row is there whole or not at all."""
 
+import fcntl
+import itertools
 import json
 import os
 import random
@@ -14,7 +16,15 @@ import pytest
 from memformer.ablation.cell import run_cell
 from memformer.ablation.experiment import load_experiment
 from memformer.ablation.jobs import Ended
-from memformer.ablation.rows import Cell, cells_of, finished, read_rows, strangers
+from memformer.ablation.rows import (
+    Cell,
+    cells_of,
+    finished,
+    read_row,
+    read_rows,
+    strangers,
+    write_row,
+)
 from memformer.ablation.run import ablate, plan
 from tests.ablation.toys import write
 
@@ -170,6 +180,78 @@ def test_processes_run_cells_side_by_side_and_time_can_run_out(tmp_path):
     assert [row.variant for row in outcome.rows] == ["base"]
     (failed,) = outcome.failed
     assert failed.error.startswith("RuntimeError: the thirteenth slope breaks; see ")
+
+
+def test_seeds_are_whole_when_an_experiment_is_cut_short(tmp_path):
+    cells = cells_of(load_experiment(write(tmp_path)))
+    assert [cell.seed for cell in cells] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
+def test_two_runners_never_work_at_one_cell(tmp_path):
+    e, out, cell = load_experiment(write(tmp_path)), tmp_path / "out", Cell("base", 0)
+    cell.folder(out).mkdir(parents=True)
+    with (cell.folder(out) / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as the other holds it
+        with pytest.raises(BlockingIOError):
+            run_cell(e, out, cell)
+        outcome = ablate(replace(e, seeds=(0,)), out, n_jobs=3)
+    assert [each.cell for each in outcome.busy] == [cell] and not outcome.failed
+    assert len(outcome.rows) == 2
+    assert run_cell(e, out, cell).variant == "base"
+
+
+def test_a_cell_has_the_threads_it_was_given(tmp_path):
+    tail = """
+import torch
+
+METRICS = (Metric(name="threads", of=lambda config: {"a": torch.get_num_threads()}),)
+"""
+    e = load_experiment(write(tmp_path, tail=tail))
+    outcome = ablate(replace(e, variants=e.variants[:1], seeds=(0,)), tmp_path / "out", n_thread=2)
+    assert outcome.rows[0].metrics == {"threads": {"a": 2.0}}
+
+
+FILES = {"open", "open_code", "write", "flush", "fsync", "close", "__exit__", "chmod", "replace"}
+"""Calls of C that a file is written with."""
+
+
+def is_killed_in_writing(n, e, out, cell):
+    """Run a cell in a fork that is killed before the n-th of `FILES` while it writes its row."""
+    pid = os.fork()
+    if pid:
+        return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+    calls = itertools.count(1)
+
+    def look(frame, event, arg):
+        if event == "c_call" and arg.__name__ in FILES and next(calls) == n:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def write(path, row):
+        sys.setprofile(look)
+        write_row(path, row)
+        sys.setprofile(None)
+
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("memformer.ablation.cell.write_row", write)
+            run_cell(e, out, cell)
+    finally:
+        os._exit(0)
+
+
+def test_killed_at_any_call_of_writing_a_row_it_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
+    monkeypatch.setattr("memformer.ablation.cell.describe", dict)
+    e, out, cell = load_experiment(write(tmp_path)), tmp_path / "out", Cell("base", 0)
+    path, states = cell.folder(out) / "row.json", []
+    for n in itertools.count(1):
+        if not is_killed_in_writing(n, e, out, cell):
+            break
+        states.append(path.is_file())
+        if path.is_file():
+            assert len(read_row(path).metrics["height"]) == 4
+            path.unlink()
+    assert n > 5 and states == sorted(states) and not states[0]
+    assert read_row(path).metrics == run_cell(e, out, cell).metrics
 
 
 SLOW = """
