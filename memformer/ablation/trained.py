@@ -64,7 +64,7 @@ class Trained(NamedTuple):
                 whole = encode(book, tokenizer)
                 n = min(len(whole), self.config.validation_tokens)
                 u = (torch.arange(n)[None] + 0.5) / len(whole)
-                told = u if self.config.model.fraction.kind != "none" else None
+                told = u if self.config.model.uses_fraction else None
                 recall = search_recall(model, torch.from_numpy(whole.ids[:n])[None], told)
                 found |= {f"{book.id}, layer {depth}": r for depth, r in recall.items()}
         return found
