@@ -61,8 +61,8 @@ def test_bottom_layer_needs_only_the_standard_library():
     for path in (*(PACKAGE / "config").glob("*.py"), PACKAGE / "process.py"):
         for imported in imports(path):
             assert imported.startswith("memformer.config") or imported.split(".")[0] in {
-                "collections", "contextlib", "ctypes", "dataclasses", "logging", "math", "os",
-                "sys", "types", "typing", "platform",
+                "collections", "contextlib", "ctypes", "dataclasses", "difflib", "logging", "math",
+                "os", "sys", "types", "typing", "platform",
             }, f"{path.name} may not import {imported}"  # fmt: skip
 
 

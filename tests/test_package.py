@@ -51,6 +51,13 @@ def test_import_alone_does_not_even_load_torch():
     assert "torch" not in python("import memformer, sys; print(*sys.modules)").split()
 
 
+def test_planning_and_reporting_an_ablation_does_not_load_lightning():
+    """Nor does a cell that trains nothing: it costs seconds at each start."""
+    modules = ", ".join(f"memformer.ablation.{n}" for n in ("cell", "dry", "local", "report"))
+    loaded = python(f"import {modules}, sys; print(*sys.modules)").split()
+    assert not {name.split(".")[0] for name in loaded} & {"lightning", "transformers", "typer"}
+
+
 def test_import_changes_no_setting_of_the_process():
     code = "import os; before = dict(os.environ); import memformer.model.decoder; "
     assert python(code + "print(before == dict(os.environ))") == "True"

@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 
 from memformer.ablation.experiment import Experiment, load_experiment
 from memformer.ablation.metric import Metric
-from memformer.ablation.rows import Cell, Row, as_json, read_row, write_row
+from memformer.ablation.rows import Cell, Row, as_json, config_digest, read_row, write_row
 from memformer.ablation.sizes import n_parameter, n_token
 from memformer.ablation.trained import Trained
+from memformer.config import differences
 from memformer.evaluation.machine import describe
 from memformer.evaluation.store import read_json, write_json
 from memformer.process import tune_process
@@ -37,6 +38,13 @@ class Order(NamedTuple):
     variant: str
     seed: int
     settings: tuple[str, ...] = ()
+    config: str = ""
+    """`config_digest` of the cell when it was planned."""
+
+    @property
+    def cell(self) -> Cell:
+        """Which one."""
+        return Cell(self.variant, self.seed)
 
 
 def run_cell(experiment: Experiment, out: Path, cell: Cell) -> Row:
@@ -67,6 +75,7 @@ def run_cell(experiment: Experiment, out: Path, cell: Cell) -> Row:
 
 def _made(experiment: Experiment, folder: Path, cell: Cell) -> Row:
     config = experiment.config_of(*cell)
+    _claim(folder, as_json(config))
     with _timed(folder / "seconds.json") as clock:
         made = experiment.make(config, folder / "run")
         metrics = {metric.name: _numbers(metric, made) for metric in experiment.metrics}
@@ -80,7 +89,20 @@ def _made(experiment: Experiment, folder: Path, cell: Cell) -> Row:
         n_parameter=n_parameter(config),
         wall_s=round(clock.seconds, 1),
         machine=describe(),
+        code=experiment.code,
     )
+
+
+def _claim(folder: Path, config: dict[str, Any]) -> None:
+    """Note the config that `run/` is made under, and refuse one that was made under another."""
+    path, run = folder / "config.json", folder / "run"
+    if path.is_file() and run.is_dir() and any(run.iterdir()):
+        for field, was, now in differences(read_json(path), config):
+            raise ValueError(
+                f"{run} was begun with {field}={was!r}, the experiment has {now!r} now: take "
+                f"another folder, or remove {folder}"
+            )
+    write_json(path, config)
 
 
 class _Clock:
@@ -127,9 +149,12 @@ def main() -> None:
     die_with_parent()
     tune_process()
     order = Order(**json.loads(sys.argv[1]))
-    experiment = load_experiment(Path(order.file), order.settings)
+    experiment, cell = load_experiment(Path(order.file), order.settings), order.cell
+    if config_digest(experiment.config_of(*cell)) != order.config:
+        sys.exit(f"{order.file} was edited while the ablation ran, and {cell} has another config "
+                 "now: begin again")  # fmt: skip
     try:
-        run_cell(experiment, Path(order.out), Cell(order.variant, order.seed))
+        run_cell(experiment, Path(order.out), cell)
     except BlockingIOError:
         sys.exit(ALREADY)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from memformer.ablation.experiment import Experiment, load_experiment
 from memformer.ablation.sizes import Trial, try_steps
 from memformer.process import tune_process
-from memformer.training.run import read_stages
+from memformer.training.texts import read_stages
 
 
 def try_variants(

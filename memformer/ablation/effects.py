@@ -40,12 +40,22 @@ class Effect(NamedTuple):
     """Adjusted over all variants; NaN but for the primary metric."""
     n_seed: int
     n_unit: int
+    is_constant: bool = False
+    """Whether all differences are equal but for rounding, so that there is no interval."""
 
 
 def effects(
-    rows: Sequence[Row], metrics: Sequence[str], base: str, *, min_seed: int = 1
+    rows: Sequence[Row],
+    metrics: Sequence[str],
+    base: str,
+    *,
+    min_seed: int = 1,
+    n_variant: int | None = None,
 ) -> list[Effect]:
     """Every variant against the base in every metric; the first metric is the primary one.
+
+    Its p are adjusted over `n_variant` variants (those that have rows, by default): also one that
+    has no p yet counts, so that an unfinished experiment promises no more than the finished one.
 
     A variant that shares no seed and unit with the base in a metric is left out. With fewer than
     `min_seed` shared seeds a difference has no interval and no p: that of one seed over units says
@@ -62,8 +72,13 @@ def effects(
         ]
         if metric == metrics[0]:
             tested = [each for each in here if not math.isnan(each.p)]
+            n_other = max(0, (n_variant or len(variants)) - len(tested))
             adjusted = dict(
-                zip((e.variant for e in tested), holm([e.p for e in tested]), strict=True)
+                zip(
+                    (e.variant for e in tested),
+                    holm([*(e.p for e in tested), *[1.0] * n_other]),
+                    strict=False,
+                )
             )
             here = [e._replace(p_holm=adjusted.get(e.variant, math.nan)) for e in here]
         found += here
@@ -91,11 +106,12 @@ def _effect(
     )
     difference = level - of_base  # (S, U)
     interval, p = crossed_interval(difference)
+    is_constant = difference.size > 1 and len(seeds) >= min_seed and has_no_spread(difference)
     if len(seeds) < min_seed:
         interval, p = Interval(interval.value, math.nan, math.nan), math.nan
     return Effect(
         variant, metric, float(level.mean()), float(of_base.mean()), interval, p, math.nan,
-        len(seeds), len(units),
+        len(seeds), len(units), is_constant=is_constant,
     )  # fmt: skip
 
 
@@ -108,12 +124,13 @@ def crossed_interval(
     arXiv:0712.1111, the pigeonhole bootstrap, which errs on the wide side). As both are few, the
     resamples' standard deviation is multiplied by sqrt(n / (n - 1)) and by Student's quantile of
     n - 1 degrees of freedom, n the smaller of those of S and U that exceed 1. With one seed and one
-    unit there is no interval.
+    unit there is no interval, nor where all differences are equal but for rounding: what has no
+    spread (a share right of few questions, bytes) says nothing of how far another seed would lie.
     """
     S, U = differences.shape
     mean = float(differences.mean())
     several = [n for n in (S, U) if n > 1]
-    if not several:
+    if not several or has_no_spread(differences):
         return Interval(mean, math.nan, math.nan), math.nan
     rng = np.random.default_rng(seed)
     of_seeds = rng.multinomial(S, np.full(S, 1 / S), size=n_draw) / S  # (R, S)
@@ -122,17 +139,28 @@ def crossed_interval(
     n = min(several)
     spread = float(drawn.std()) * math.sqrt(n / (n - 1))
     reach = student_quantile(n - 1) * spread
-    p = 1.0 if spread == 0 and mean == 0 else student_p(abs(mean) / max(spread, 1e-300), n - 1)
-    return Interval(mean, mean - reach, mean + reach), p
+    return Interval(mean, mean - reach, mean + reach), student_p(abs(mean) / spread, n - 1)
+
+
+def has_no_spread(differences: NDArray[np.float64]) -> bool:
+    """Whether all are equal but for rounding."""
+    return bool(np.ptp(differences) <= 1e-12 * (1 + np.abs(differences).max()))
 
 
 def student_p(t: float, df: int) -> float:
     """Two-sided p of Student's t, by integrating its density in the angle atan(t / sqrt(df))."""
     angle = math.atan2(t, math.sqrt(df))
-    grid = np.linspace(0, angle, 2001)
-    below = np.trapezoid(np.cos(grid) ** (df - 1), grid)
-    whole = math.sqrt(math.pi) * math.gamma(df / 2) / math.gamma((df + 1) / 2) / 2
-    return float(min(1.0, max(0.0, 1 - below / whole)))
+    whole = math.sqrt(math.pi) / 2 * math.exp(math.lgamma(df / 2) - math.lgamma((df + 1) / 2))
+    if t < 1:
+        return float(min(1.0, 1 - _integral(0, angle, df) / whole))
+    # the tail itself, so that a small p keeps its digits; further out it falls below e^-20
+    end = min(math.pi / 2, angle + 40 / (df * math.tan(angle)))
+    return _integral(angle, end, df) / whole
+
+
+def _integral(low: float, high: float, df: int) -> float:
+    grid = np.linspace(low, high, 4001)
+    return float(np.trapezoid(np.cos(grid) ** (df - 1), grid))
 
 
 def student_quantile(df: int) -> float:

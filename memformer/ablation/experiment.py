@@ -4,12 +4,15 @@ A variant is the base with dotted fields changed. What it changes must be what i
 checked before anything runs.
 """
 
+import ast
+import hashlib
 import json
 import runpy
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, is_dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +49,9 @@ class Experiment:
     """From a cell's config and folder to what the metrics are asked of."""
     settings: tuple[str, ...] = ()
     """Fields of the base that were set on the command line."""
+    code: str = ""
+    """Digest of what the file computes: all but `BASE`, `VARIANTS`, `SEEDS` and docstrings. What it
+    imports is not in it."""
 
     @property
     def base(self) -> Variant:
@@ -110,7 +116,30 @@ def load_experiment(path: Path, settings: Iterable[str] = ()) -> Experiment:
         metrics=_metrics(path, told.get("METRICS")),
         make=make,
         settings=settings,
+        code=_code(path),
     )
+
+
+def _code(path: Path) -> str:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    held_by_rows = {"BASE", "VARIANTS", "SEEDS"}
+    tree.body = [node for node in tree.body if not _names(node) & held_by_rows]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+            node, clean=False
+        ):
+            node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]
+
+
+def _names(node: ast.stmt) -> set[str]:
+    """What an assignment sets."""
+    match node:
+        case ast.Assign(targets=targets):
+            return {each.id for each in targets if isinstance(each, ast.Name)}
+        case ast.AnnAssign(target=ast.Name(id=name)):
+            return {name}
+    return set()
 
 
 def _run(path: Path) -> dict[str, Any]:
@@ -140,21 +169,31 @@ def _variants(path: Path, base: Any, told: Any) -> tuple[Variant, ...]:
             f"without changes are {empty or 'none'} of {len(told)}"
         )
     for name in told:
-        if not isinstance(name, str) or not name or "/" in name or name.startswith("."):
-            raise ValueError(f"VARIANTS: a name must be text without '/' or a dot first: {name!r}")
+        if not _is_name(name):
+            raise ValueError(
+                "VARIANTS: a name must be one line of text without '/', '|' or a dot first, got "
+                f"{name!r}"
+            )
     made = [
         Variant(name=name, changes=changes, config=_changed(name, base, changes))
         for name, changes in sorted(told.items(), key=lambda each: bool(each[1]))
     ]
-    held: dict[str, str] = {}
-    for variant in made:
-        key = json.dumps(to_json(variant.config), sort_keys=True)
-        if key in held:
-            raise ValueError(
-                f"VARIANTS {held[key]!r} and {variant.name!r} are the same config: leave one out"
-            )
-        held[key] = variant.name
+    held = [(variant.name, to_json(variant.config)) for variant in made]
+    for (one, a), (other, b) in combinations(held, 2):
+        if not differences(a, b):
+            raise ValueError(f"VARIANTS {one!r} and {other!r} are the same config: leave one out")
     return tuple(made)
+
+
+def _is_name(name: Any) -> bool:
+    """Whether a variant's name can be a folder's, and stand in a table."""
+    return (
+        isinstance(name, str)
+        and bool(name.strip())
+        and name.isprintable()
+        and not name.startswith(".")
+        and not set("/|") & set(name)
+    )
 
 
 def _changed(name: str, base: Any, changes: Mapping[str, Any]) -> Any:
@@ -197,7 +236,10 @@ def _seeds(path: Path, told: Any) -> tuple[int, ...]:
 def _metrics(path: Path, told: Any) -> tuple[Metric, ...]:
     metrics = tuple(told) if isinstance(told, list | tuple) else ()
     if not metrics or not all(isinstance(each, Metric) for each in metrics):
-        raise ValueError(f"{path} must define METRICS, a tuple of Metric, the primary one first")
+        raise ValueError(
+            f"{path} must define METRICS, a tuple of Metric, the primary one first, got {told!r}; "
+            "memformer.ablation has some"
+        )
     names = [each.name for each in metrics]
     if len(set(names)) < len(names):
         raise ValueError(f"METRICS of {path} must have different names, got {names}")

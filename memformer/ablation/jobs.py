@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from memformer.ablation.cell import ALREADY, Order, signal_name
 from memformer.ablation.experiment import Experiment
-from memformer.ablation.rows import Cell
+from memformer.ablation.rows import Cell, config_digest
 
 
 class Job(Protocol):
@@ -42,6 +42,7 @@ def order_of(experiment: Experiment, out: Path, cell: Cell) -> Order:
         variant=cell.variant,
         seed=cell.seed,
         settings=experiment.settings,
+        config=config_digest(experiment.config_of(*cell)),
     )
 
 
@@ -99,7 +100,7 @@ def _error(how: int | str, folder: Path) -> str:
     if how < 0:
         hint = " (out of memory?)" if signal_name(how) == "SIGKILL" else ""
         return f"ended by {signal_name(how)}{hint}; see {folder / 'log.txt'}"
-    if error.is_file():
-        lines = error.read_text(encoding="utf-8").strip().splitlines()
-        return f"{lines[-1] if lines else 'no message'}; see {error}"
+    lines = error.read_text(encoding="utf-8").strip().splitlines() if error.is_file() else []
+    if lines:  # none on a full disk
+        return f"{lines[-1]}; see {error}"
     return f"exit code {how}; see {folder / 'log.txt'}"

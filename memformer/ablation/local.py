@@ -20,7 +20,7 @@ class Process:
 
     def __init__(self, order: Order, n_thread: int) -> None:
         """Start it; what it says goes to `log.txt` in the cell's folder."""
-        folder = Cell(order.variant, order.seed).folder(Path(order.out))
+        folder = order.cell.folder(Path(order.out))
         folder.mkdir(parents=True, exist_ok=True)
         threads = {name: str(n_thread) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         with (folder / "log.txt").open("ab") as log:

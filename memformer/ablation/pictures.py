@@ -15,6 +15,7 @@ from memformer.evaluation.plots import Plot
 
 _WIDTHS: tuple[Width, Width] = ("wide", "narrow")
 _BETTER, _WORSE, _NONE = "#0b5fa5", "#c2571a", "#7b838c"
+_LINES = ("-", "--", ":")
 _COLOURS = ("#22262b", "#0b5fa5", "#d1495b", "#f0a202", "#3f8f6b", "#5b2a86", "#8c6d31", "#4f9bd9")
 
 
@@ -43,7 +44,7 @@ def forest(experiment: Experiment, metric: Metric, found: Sequence[Effect]) -> P
         f"{metric.name}: difference to {experiment.base.name}",
         f"{metric.told}{better.capitalize()} is better. Dots are "
         "means over seeds and units, lines 95% intervals over both; blue is better than the base, "
-        "orange worse, grey not told apart.",
+        "orange worse, grey not told apart or without an interval.",
         draw,
         x_label=f"difference in {metric.name}",
         height=0.5 + 0.3 * len(own),
@@ -69,12 +70,14 @@ def curves(experiment: Experiment, rows: Sequence[Row]) -> Plot | None:
         return None
 
     def draw(axes: Axes, panel: str) -> None:
-        for (name, held), colour in zip(by_variant.items(), _cycle(len(by_variant)), strict=True):
+        for i, (name, held) in enumerate(by_variant.items()):
+            colour = _COLOURS[i % len(_COLOURS)]
+            line = _LINES[i // len(_COLOURS) % len(_LINES)]
             n = min(map(len, held))
             steps = [step for step, _ in held[0][:n]]
             nats = np.array([[value for _, value in each[:n]] for each in held])  # (S, n)
             dots = "o" if n == 1 else None  # a line through one point shows nothing
-            axes.plot(steps, nats.mean(0), color=colour, lw=1.6, label=name, marker=dots)
+            axes.plot(steps, nats.mean(0), line, color=colour, lw=1.6, label=name, marker=dots)
             if n == 1:
                 axes.vlines(steps, nats.min(0), nats.max(0), color=colour, alpha=0.4)
             axes.fill_between(steps, nats.min(0), nats.max(0), color=colour, alpha=0.15, lw=0)
@@ -90,10 +93,6 @@ def curves(experiment: Experiment, rows: Sequence[Row]) -> Plot | None:
         y_label="nats a token",
         has_legend=True,
     )
-
-
-def _cycle(n: int) -> list[str]:
-    return [_COLOURS[i % len(_COLOURS)] for i in range(n)]
 
 
 def _plot(

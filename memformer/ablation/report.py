@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from memformer.ablation.effects import Effect, effects
 from memformer.ablation.experiment import Experiment
+from memformer.ablation.metric import Metric
 from memformer.ablation.pictures import curves, forest
 from memformer.ablation.rows import Cell, Row, cells_of
 from memformer.evaluation.markdown import markdown_table
@@ -55,7 +56,7 @@ def write_report(experiment: Experiment, rows: Sequence[Row], folder: Path) -> P
         raise ValueError(f"{folder} has no finished cell yet: nothing to report")
     found = effects(
         rows, [metric.name for metric in experiment.metrics], experiment.base.name,
-        min_seed=experiment.min_seed,
+        min_seed=experiment.min_seed, n_variant=len(experiment.variants) - 1,
     )  # fmt: skip
     plots = [
         plot
@@ -65,11 +66,21 @@ def write_report(experiment: Experiment, rows: Sequence[Row], folder: Path) -> P
         )
         if plot is not None
     ]
-    tables = [*_effect_tables(experiment, found), _cost_table(experiment, rows)]
-    headline = [*map(_sentence, _primary(experiment, found)), *_missing(experiment, rows)]
+    tables = [*_effect_tables(experiment, found, rows), _cost_table(experiment, rows)]
+    headline = [
+        *map(_sentence, _primary(experiment, found)),
+        *(
+            line
+            for i, metric in enumerate(experiment.metrics)
+            if i == 0 or metric.name not in {each.metric for each in found}
+            for line in _without(metric, experiment, found, rows)
+        ),
+        *_missing(experiment, rows),
+        *_other_code(experiment, rows),
+    ]
     paths = Paths(*(folder / n for n in ("report.html", "report.md", "tidy.csv", "effects.csv")))
     write_whole(paths.html, _html(experiment, rows, headline, plots, tables).encode())
-    write_whole(paths.markdown, _markdown(experiment, headline, plots, tables).encode())
+    write_whole(paths.markdown, _markdown(experiment, rows, headline, plots, tables).encode())
     for plot in plots:
         write_whole(folder / "plots" / f"{plot.name}.svg", plot.wide)
     write_whole(paths.tidy, _tidy(rows).encode())
@@ -83,6 +94,9 @@ def _primary(experiment: Experiment, found: Sequence[Effect]) -> list[Effect]:
 
 def _sentence(e: Effect) -> str:
     d = e.difference
+    if e.is_constant:
+        alike = f"in all {e.n_seed * e.n_unit} pairs alike, which gives no interval"
+        return f"{e.variant}: {_signed(d.value)} in {e.metric}, {alike}."
     if math.isnan(d.low):
         return (
             f"{e.variant}: {_signed(d.value)} in {e.metric}, of {e.n_seed} seed alone: nothing "
@@ -91,7 +105,16 @@ def _sentence(e: Effect) -> str:
     told = f"{_signed(d.value)} [{_signed(d.low)}, {_signed(d.high)}]"
     if d.low <= 0 <= d.high:
         return f"{e.variant}: no difference in {e.metric} can be told ({told})."
-    return f"{e.variant}: {told} in {e.metric} (p after Holm {e.p_holm:.3f})."
+    return f"{e.variant}: {told} in {e.metric} (p after Holm {_p(e.p_holm)})."
+
+
+def _without(
+    metric: Metric, experiment: Experiment, found: Sequence[Effect], rows: Sequence[Row]
+) -> list[str]:
+    """Variants that have rows, and no value of a metric that the base has too."""
+    compared = {experiment.base.name, *(e.variant for e in found if e.metric == metric.name)}
+    left = [name for name in dict.fromkeys(row.variant for row in rows) if name not in compared]
+    return [f"No {metric.name} beside the base's: {', '.join(left)}."] if left else []
 
 
 def _missing(experiment: Experiment, rows: Sequence[Row]) -> list[str]:
@@ -100,40 +123,51 @@ def _missing(experiment: Experiment, rows: Sequence[Row]) -> list[str]:
     if not left:
         return []
     shown = "; ".join(map(str, left[:5])) + (" …" if len(left) > 5 else "")
-    return [f"{len(left)} cells have no row: {shown}."]
+    return [f"Cells without a row, {len(left)}: {shown}."]
 
 
-def _effect_tables(experiment: Experiment, found: Sequence[Effect]) -> list[Table]:
+def _other_code(experiment: Experiment, rows: Sequence[Row]) -> list[str]:
+    n = sum(bool(row.code) and row.code != experiment.code for row in rows)
+    name = experiment.path.name
+    return [f"Rows made by other code of {name} than it holds now: {n}."] if n else []
+
+
+def _effect_tables(
+    experiment: Experiment, found: Sequence[Effect], rows: Sequence[Row]
+) -> list[Table]:
     tables = []
-    for i, metric in enumerate(experiment.metrics):
+    for metric in experiment.metrics:
         own = [each for each in found if each.metric == metric.name]
-        if not own:
-            continue
-        rows = [
-            [
-                TableCell(e.variant), TableCell(f"{e.level:.4f}"), TableCell(f"{e.base:.4f}"),
-                TableCell(_signed(e.difference.value), _bounds(e)), TableCell(_p(e.p)),
-                TableCell(_p(e.p_holm)),
-                TableCell(str(e.n_seed)), TableCell(str(e.n_unit)),
-            ]
-            for e in own
-        ]  # fmt: skip
-        kind = "the declared metric" if i == 0 else "looked at beside it"
-        tables.append(
-            Table(
-                f"{metric.name}: {kind}",
-                f"{metric.told}{metric.better.capitalize()} is better. "
-                f"Differences to {experiment.base.name!r} on the seeds and units that both have, "
-                "with 95% intervals over both (pigeonhole bootstrap, widened for few).",
-                ["", "mean", "base", "difference", "p", "p, Holm", "seeds", "units"], rows,
-                {j for j, e in enumerate(own) if e.difference.low > 0 or e.difference.high < 0},
-            )
-        )  # fmt: skip
+        if own:
+            left = " ".join(_without(metric, experiment, found, rows))
+            tables.append(_effect_table(experiment, metric, own, left))
     return tables
 
 
+def _effect_table(
+    experiment: Experiment, metric: Metric, own: Sequence[Effect], left: str
+) -> Table:
+    shown = [
+        [
+            TableCell(e.variant), TableCell(f"{e.level:.4f}"), TableCell(f"{e.base:.4f}"),
+            TableCell(_signed(e.difference.value), _bounds(e)), TableCell(_p(e.p)),
+            TableCell(_p(e.p_holm)), TableCell(str(e.n_seed)), TableCell(str(e.n_unit)),
+        ]
+        for e in own
+    ]  # fmt: skip
+    is_first = metric is experiment.metrics[0]
+    return Table(
+        f"{metric.name}: {'the declared metric' if is_first else 'looked at beside it'}",
+        f"{metric.told}{metric.better.capitalize()} is better. Differences to "
+        f"{experiment.base.name!r} on the seeds and units that both have, with 95% intervals over "
+        f"both (pigeonhole bootstrap, widened for few). {left}".rstrip(),
+        ["", "mean", "base", "difference", "p", "p, Holm", "seeds", "units"], shown,
+        {j for j, e in enumerate(own) if e.difference.low > 0 or e.difference.high < 0},
+    )  # fmt: skip
+
+
 def _p(p: float) -> str:
-    return "–" if math.isnan(p) else f"{p:.3f}"
+    return "–" if math.isnan(p) else f"{p:.3f}" if p >= 0.0005 else "< 0.001"
 
 
 def _bounds(e: Effect) -> str:
@@ -175,8 +209,7 @@ def _html(
         kicker="memformer · ablation",
         title=experiment.question,
         lead=" ".join(headline),
-        by=f"{experiment.path.name}: {len(experiment.variants)} variants, "
-        f"{len(experiment.seeds)} seeds, {len(rows)} cells; {rows[0].machine.get('processor')}",
+        by=_by(experiment, rows),
         main=f"""{"".join(map(figure, plots))}
 <h2>The numbers</h2>
 {"".join(map(table, tables))}
@@ -185,11 +218,19 @@ def _html(
     )
 
 
+def _by(experiment: Experiment, rows: Sequence[Row]) -> str:
+    machines = sorted({str(row.machine.get("processor")) for row in rows})
+    return (
+        f"{experiment.path.name}: {len(experiment.variants)} variants, {len(experiment.seeds)} "
+        f"seeds, {len(rows)} cells; {', '.join(machines)}"
+    )
+
+
 def _markdown(
-    experiment: Experiment, headline: Sequence[str], plots: Sequence[Plot],
+    experiment: Experiment, rows: Sequence[Row], headline: Sequence[str], plots: Sequence[Plot],
     tables: Sequence[Table],
 ) -> str:  # fmt: skip
-    parts = [f"# {experiment.question}", " ".join(headline)]
+    parts = [f"# {experiment.question}", " ".join(headline), _by(experiment, rows)]
     parts += [
         f"## {plot.title}\n\n![{plot.title}](plots/{plot.name}.svg)\n\n{plot.caption}"
         for plot in plots

@@ -6,6 +6,7 @@ OUT/cells/<variant>/<seed>/run/        what it made
 OUT/rows.jsonl                         all rows together, written anew from the cells
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -50,6 +51,8 @@ class Row:
     wall_s: float
     """Seconds of making and measuring, in all tries but those that were killed."""
     machine: dict[str, Any]
+    code: str = ""
+    """`Experiment.code` of the file as it was; empty in rows of before."""
 
 
 def cells_of(experiment: Experiment) -> list[Cell]:
@@ -63,6 +66,21 @@ def as_json(config: Any) -> dict[str, Any]:
     """A config as JSON gives it back: lists for tuples."""
     found: dict[str, Any] = json.loads(json.dumps(to_json(config)))
     return found
+
+
+def config_digest(config: Any) -> str:
+    """Of a config, so that a cell's process can tell that it reads what was planned."""
+    return hashlib.sha256(json.dumps(to_json(config), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def strangers(experiment: Experiment, out: Path) -> list[Cell]:
+    """Cells in the folder that have a row and are none of the experiment: renamed or taken out."""
+    found = [
+        Cell(path.parents[1].name, int(path.parent.name))
+        for path in sorted((out / "cells").glob("*/*/row.json"))
+        if path.parent.name.isdecimal()
+    ]
+    return [cell for cell in found if cell not in cells_of(experiment)]
 
 
 def finished(experiment: Experiment, out: Path) -> dict[Cell, Row]:

@@ -15,7 +15,6 @@ from memformer.evaluation.encoded import encode
 from memformer.evaluation.search_recall import search_recall
 from memformer.interop.run import is_run, load_run, start_of
 from memformer.model.decoder import Decoder
-from memformer.training.run import train
 
 
 class Trained(NamedTuple):
@@ -65,16 +64,20 @@ class Trained(NamedTuple):
                 whole = encode(book, tokenizer)
                 n = min(len(whole), self.config.validation_tokens)
                 u = (torch.arange(n)[None] + 0.5) / len(whole)
-                told = u if self.config.model.fraction.kind != "none" else None
+                told = u if self.config.model.uses_fraction else None
                 recall = search_recall(model, torch.from_numpy(whole.ids[:n])[None], told)
                 found |= {f"{book.id}, layer {depth}": r for depth, r in recall.items()}
         return found
 
 
 def train_run(config: RunConfig, folder: Path) -> Trained:
-    """Train, or go on with what the folder holds. Raises as `training.run.train`."""
+    """Train, or go on with what the folder holds. Raises as `training.run.train`, also where a
+    run of another config has ended there."""
+    from memformer.training.run import claim, train  # brings Lightning: seconds, for training alone
+
+    resume = is_run(folder)
+    claim(config, folder, resume=resume)
     if not (folder / "model").is_dir():
-        resume = is_run(folder)
         train(config, folder, resume=resume, start=start_of(config, folder))
     return Trained(config, folder)
 

@@ -57,7 +57,7 @@ def ablate_file(
     from memformer.ablation.dry import try_variants
     from memformer.ablation.experiment import load_experiment
     from memformer.ablation.report import write_report
-    from memformer.ablation.rows import finished
+    from memformer.ablation.rows import finished, strangers
     from memformer.ablation.run import ablate, plan
 
     experiment = load_experiment(file, set_ or [])
@@ -70,6 +70,9 @@ def ablate_file(
     elif executor is Executor.SLURM:
         execute = _on_slurm(experiment, folder, jobs, threads, gpus, minutes, memory_gb, partition)
     planned = plan(experiment, folder)
+    if others := strangers(experiment, folder):
+        shown = "; ".join(map(str, others[:5])) + (" …" if len(others) > 5 else "")
+        typer.echo(f"left out, {len(others)} rows of no variant or seed of {file}: {shown}")
     if report_only:
         paths = write_report(experiment, list(finished(experiment, folder).values()), folder)
         typer.echo(f"report: {paths.html} and {paths.markdown.name}")

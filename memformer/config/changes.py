@@ -1,5 +1,6 @@
 """What all settings share: changed copies, JSON, and checks between fields."""
 
+import difflib
 import types
 from dataclasses import asdict, fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -13,17 +14,24 @@ def override(config: T, changes: dict[str, Any]) -> T:
     All changes to one dataclass land together, so its checks see the final values.
 
     Raises:
-        TypeError: a field does not exist, or a value is given for a whole nested config by dots.
+        TypeError: a field does not exist (names those near to it), a value is of another type than
+            the field's, or is given for a field of what is no config. Annotations that cannot be
+            looked up, in a file with `from __future__ import annotations`, are not checked.
         ValueError: the config's own rules refuse the result.
     """
     known = {f.name for f in fields(config)}  # type: ignore[arg-type]  # T is a dataclass
+    hints = _hints(type(config))
     flat: dict[str, Any] = {}
     nested: dict[str, dict[str, Any]] = {}
     for path, value in changes.items():
         name, _, rest = path.partition(".")
         if name not in known:
-            raise TypeError(f"{type(config).__name__} has no field {name!r}")
+            raise TypeError(_no_field(type(config), name))
         if not rest:
+            if name in hints and not _fits(hints[name], value):
+                raise TypeError(
+                    f"{type(config).__name__}.{name} must be {_told(hints[name])}, got {value!r}"
+                )
             flat[name] = value
         elif is_dataclass(getattr(config, name)):
             nested.setdefault(name, {})[rest] = value
@@ -57,7 +65,7 @@ def from_json(kind: type[T], values: dict[str, Any]) -> T:
     hints = get_type_hints(kind)
     unknown = sorted(set(values) - {f.name for f in fields(kind)})  # type: ignore[arg-type]
     if unknown:
-        raise TypeError(f"{kind.__name__} has no field {unknown[0]!r}")
+        raise TypeError(_no_field(kind, unknown[0]))
     return kind(
         **{
             name: _read(hints[name], value, f"{kind.__name__}.{name}")
@@ -83,8 +91,27 @@ def _read(hint: Any, value: Any, where: str) -> Any:
         return from_json(hint, value)
     value = tuple(value) if isinstance(value, list) else value
     if not _fits(hint, value):
-        raise TypeError(f"{where} must be {hint}, got {value!r}")
+        raise TypeError(f"{where} must be {_told(hint)}, got {value!r}")
     return value
+
+
+def _hints(kind: type) -> dict[str, Any]:
+    try:
+        return get_type_hints(kind)
+    except NameError:
+        return {}
+
+
+def _told(hint: Any) -> str:
+    """A type as one writes it."""
+    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
+
+
+def _no_field(kind: type, name: str) -> str:
+    known = [f.name for f in fields(kind)]
+    near = difflib.get_close_matches(name, known, n=3)
+    way_out = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(known)}"
+    return f"{kind.__name__} has no field {name!r}: {way_out}"
 
 
 def _fits(hint: Any, value: Any) -> bool:
@@ -94,12 +121,17 @@ def _fits(hint: Any, value: Any) -> bool:
     if origin is Literal:
         return value in inner
     if origin is tuple:
-        return isinstance(value, tuple) and all(_fits(inner[0], each) for each in value)
+        if not isinstance(value, tuple):
+            return False
+        of = inner[:1] * len(value) if inner[-1:] == (...,) else inner
+        return len(of) == len(value) and all(map(_fits, of, value))
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    return value is None if hint is type(None) else isinstance(value, hint)
+    if hint is Any or hint is None:
+        return hint is Any or value is None
+    return isinstance(value, origin or hint)
 
 
 def check_choice(config: Any, *names: str) -> None:

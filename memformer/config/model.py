@@ -234,6 +234,12 @@ class DecoderConfig:
         """Whether anything is remembered but window and sinks, in whatever way."""
         return bool(self.memory_layers or self.compressive_layers or self.recurrent.n_token)
 
+    @property
+    def uses_fraction(self) -> bool:
+        """Whether the fraction of the novel enters anywhere, at the input or at read time."""
+        at_read = self.memory.positions == "fraction" and bool(self.memory_layers)
+        return self.fraction.kind != "none" or at_read
+
     def memory_of(self, depth: int) -> MemoryConfig | CompressiveConfig | None:
         """What the attention at a depth reads besides window and sinks."""
         if depth in self.memory_layers:

@@ -114,10 +114,11 @@ def config_of(arm: Arm, base: DecoderConfig, n_tokens: int) -> DecoderConfig:
             f"arm {arm.name!r}: full attention needs memory.layers='all' and memory.n_retrieved >= "
             f"{n_tokens} tokens, got {config.memory.layers!r} and {config.memory.n_retrieved}"
         )
-    if arm.fraction != "true" and config.fraction.kind == "none":
+    if arm.fraction != "true" and not config.uses_fraction:
         raise ValueError(
             f"arm {arm.name!r}: fraction={arm.fraction!r} needs a model that is told the fraction "
-            "of the novel, this one has fraction.kind='none'"
+            "of the novel, this one has fraction.kind='none' and memory.positions other than "
+            "'fraction'"
         )
     if arm.attention == "window_sinks" and config.n_sink == 0:
         raise ValueError(

@@ -77,7 +77,7 @@ def read(
         other = _checked_other(other, manuscript, config.vocab_size, arm)
     reader = model.reconfigure(changes_of(arm, len(manuscript)))
     device = next(model.parameters()).device
-    u = _fraction(manuscript, arm.fraction) if config.fraction.kind != "none" else None
+    u = _fraction(manuscript, arm.fraction) if config.uses_fraction else None
     other_u = None if other is None or u is None else _fraction(other, "true")
     nats = np.empty(len(manuscript) - 1, dtype=np.float32)
     kept: list[Retrievals] = []

@@ -13,6 +13,7 @@ from memformer.memory.recall import recall_at_k
 from memformer.model.decoder import Decoder
 from memformer.model.memory_attention import MemoryAttention
 from memformer.model.positions import rotate
+from memformer.model.state import DecoderState
 
 
 @torch.no_grad()
@@ -52,7 +53,23 @@ def search_recall(
         part = slice(start, start + L)
         u = None if fraction is None else fraction[:, part]
         state.advance(model(tokens[:, part], state, u, n_logits=0))
-    asked: dict[int, Tensor] = {}
+    u = None if fraction is None else fraction[:, last:]
+    return recall_of_next(model, state, tokens[:, last:], u)
+
+
+@torch.no_grad()
+def recall_of_next(
+    model: Decoder, state: DecoderState, tokens: Tensor, fraction: Tensor | None = None
+) -> dict[int, float]:
+    """The same of what was read into a state already, asked by the segment that comes next.
+
+    Args:
+        model: what read.
+        state: as it read; it is not changed.
+        tokens: (B, L) int64, the next segment.
+        fraction: (B, L), as in `Decoder.forward`.
+    """
+    config, asked = model.config, dict[int, Tensor]()
     hooks = []
     for depth in config.memory_layers:
         attention = model.blocks[depth].attention
@@ -63,8 +80,7 @@ def search_recall(
 
         hooks.append(attention.register_forward_pre_hook(note))
     try:
-        u = None if fraction is None else fraction[:, last:]
-        model(tokens[:, last:], state, u, n_logits=0)
+        model(tokens, state, fraction, n_logits=0)
     finally:
         for hook in hooks:
             hook.remove()

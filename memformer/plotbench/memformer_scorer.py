@@ -127,7 +127,7 @@ class MemformerScorer:
     def fractions(self) -> tuple[FractionTold, ...]:
         """Ways in which the place in the story can be told: to a model that takes no fraction,
         only as text, or (`true`) not at all."""
-        if self.model.config.fraction.kind == "none":
+        if not self.model.config.uses_fraction:
             return ("true", "header")
         return ("true", "estimated", "unknown", "shuffled")
 
@@ -186,7 +186,7 @@ class MemformerSession(BranchingSession):
         self._reader = model.reconfigure(way.changes).eval()
         self._device = next(model.parameters()).device
         self._memory = way.memory
-        self._is_told = model.config.fraction.kind != "none"
+        self._is_told = model.config.uses_fraction
         self._wants_retrieved = bool(
             self._reader.config.memory_layers
             and scorer.condition

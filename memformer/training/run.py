@@ -22,7 +22,6 @@ from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
 from memformer.config import RunConfig, StageConfig, differences, to_json
-from memformer.data.corpora import check_apart, texts_named
 from memformer.data.lanes import Corpus
 from memformer.data.manuscripts import Manuscript
 from memformer.data.sentencepiece_tokenizer import FILE, SentencePieceTokenizer, train_tokenizer
@@ -38,6 +37,7 @@ from memformer.training.callbacks import Bar, Checkpoint, Log, Validate
 from memformer.training.checkpoint import has_checkpoint, load_checkpoint
 from memformer.training.datamodule import NovelsData
 from memformer.training.predictive import PredictiveModule
+from memformer.training.texts import read_stages
 
 _log = logging.getLogger(__name__)
 
@@ -226,23 +226,6 @@ def _check_unchanged(
             f"{folder} was begun from weights {before[:6]}, start={config.start!r} has "
             f"{weights[:6]} now: put those back, or begin a new run in another folder"
         )
-
-
-def read_stages(config: RunConfig) -> tuple[list[list[list[Manuscript]]], list[Manuscript]]:
-    """Training texts by stage (general, novels) and corpus, and held-out ones.
-
-    Raises:
-        ValueError, FileNotFoundError, FetchError: as `texts_named`; a work, or with
-            `split_by="author"` an author, that is in both parts.
-    """
-    stages = [
-        [list(texts_named(name, "train")) for name in stage.corpora] if stage.n_token else []
-        for stage in (config.general, config.novels)
-    ]
-    held_out = [book for name in config.validation for book in texts_named(name, "validation")]
-    every = [book for stage in stages for texts in stage for book in texts]
-    check_apart(every, held_out, config.split_by)
-    return stages, held_out
 
 
 def _tokenizer(

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from memformer.ablation.cell import run_cell
 from memformer.ablation.experiment import load_experiment
+from memformer.ablation.rows import Cell
 from memformer.plotbench.make import make_base
 from tests.ablation.toys import write
 from tests.test_cli import process as process  # the fixture that keeps verbs within this process
@@ -63,13 +65,25 @@ def test_a_file_is_ablated_and_reported_and_two_runs_compared(trained, tmp_path)
     again = run("ablate", trained, "--out", out, "--report")
     assert again.exit_code == 0 and (out / "report.md").read_text() == before
 
+    (out / "cells" / "base" / "0" / "row.json").unlink()  # as if killed between run and row
+    edited = trained.with_name("edited.py")
+    edited.write_text(trained.read_text().replace("warmup_steps=2", "warmup_steps=3"))
+    cell = Cell("base", 0)
+    with pytest.raises(ValueError, match=r"begun with optimiser.warmup_steps=2"):
+        run_cell(load_experiment(edited), out, cell)
+    (out / "cells" / "base" / "0" / "config.json").unlink()  # as in folders of before
+    with pytest.raises(ValueError, match=r"begun with optimiser.warmup_steps=2"):
+        run_cell(load_experiment(edited), out, cell)
+
     folders = [out / "cells" / name / "0" / "run" for name in ("base", "no memory")]
     compared = run("compare", *folders)
     assert compared.exit_code == 0, compared.output
     assert "model.memory.layers: [1] -> []" in compared.output.replace("(1,)", "[1]").replace(
         "()", "[]"
     )
-    assert "B − A over 2 books: " in compared.output
+    nats = [row["metrics"]["held-out nats"] for row in rows]
+    gap = sum(nats[1][book] - nats[0][book] for book in nats[0]) / 2
+    assert f"B − A over 2 books: {gap:+.4f} [" in compared.output
     wrong = run("compare", folders[0], tmp_path)
     assert wrong.exit_code == 1 and "is no run of `memformer train`" in wrong.output
 

@@ -28,15 +28,61 @@ def test_students_t_is_that_of_the_tables():
     assert student_p(0, 3) == 1
 
 
+def test_students_t_holds_for_hundreds_of_units_and_for_small_p():
+    assert student_p(2.0, 399) == pytest.approx(0.046179, abs=2e-6)
+    assert student_p(2.0, 10**6) == pytest.approx(math.erfc(2.0 / math.sqrt(2)), rel=1e-4)
+    # closed forms: df = 2, and df = 4
+    for t in (0.3, 1.0, 3.0, 100.0, 1e5):
+        two = 2 / (2 + t * t + t * math.sqrt(2 + t * t))
+        assert student_p(t, 2) == pytest.approx(two, rel=1e-4)
+    assert student_p(10.0, 10) == pytest.approx(1.5896e-6, rel=1e-3)
+    stories = np.random.default_rng(0).normal(size=(1, 400))
+    interval, p = crossed_interval(stories, n_draw=500)
+    assert interval.low < interval.value < interval.high and 0 < p < 1
+
+
+@pytest.mark.parametrize(("S", "U"), [(1, 7), (5, 1)])
+def test_over_seeds_or_units_alone_the_interval_is_that_of_the_t_test(S, U):
+    x = np.random.default_rng(2).normal(size=(S, U)) + 0.5
+    interval, p = crossed_interval(x, n_draw=40_000)
+    n, error = x.size, x.std(ddof=1) / math.sqrt(x.size)
+    assert interval.high - interval.value == pytest.approx(
+        student_quantile(n - 1) * error, rel=0.02
+    )
+    assert p == pytest.approx(student_p(abs(x.mean()) / error, n - 1), rel=0.05)
+
+
+def test_over_both_the_interval_is_that_of_a_resampling_by_loops():
+    x = np.random.default_rng(3).normal(size=(3, 4)) + 0.5
+    rng, means = np.random.default_rng(4), []
+    for _ in range(10_000):
+        seeds, units = rng.integers(0, 3, 3), rng.integers(0, 4, 4)
+        means.append(sum(x[s, u] for s in seeds for u in units) / 12)
+    reach = student_quantile(2) * math.sqrt(3 / 2) * float(np.std(means))
+    interval, _ = crossed_interval(x)
+    assert interval.high - interval.value == pytest.approx(reach, rel=0.04)
+
+
+def test_differences_without_spread_have_no_interval_and_no_p():
+    for x in (np.full((3, 4), 0.25), np.full((3, 1), 0.1) + 1e-16 * np.arange(3)[:, None]):
+        interval, p = crossed_interval(x)
+        assert interval.value == pytest.approx(x.mean()) and math.isnan(interval.low)
+        assert math.isnan(p)
+    rows = [row(v, s, share=dict.fromkeys("ab", d)) for v, d in (("base", 0.5), ("x", 0.75))
+            for s in range(3)]  # fmt: skip
+    (e,) = effects(rows, ["share"], "base")
+    assert e.is_constant and math.isnan(e.p_holm)
+
+
 def test_differences_are_paired_by_seed_and_unit():
     rows = [
-        row(v, s, nats={"a": 5 + s + d, "b": 1 + s + d})
+        row(v, s, nats={"a": 5 + s + d, "b": 1 + s + d * (1 + 0.001 * s)})
         for v, d in (("base", 0.0), ("x", -0.1))
         for s in range(4)
     ]
     (e,) = effects(rows, ["nats"], "base")
-    assert e.difference == pytest.approx((-0.1, -0.1, -0.1)) and e.p < 1e-6
-    assert (e.n_seed, e.n_unit) == (4, 2) and e.level == pytest.approx(e.base - 0.1)
+    assert e.difference == pytest.approx((-0.1, -0.1, -0.1), abs=2e-3) and 0 < e.p < 1e-3
+    assert (e.n_seed, e.n_unit) == (4, 2) and e.level == pytest.approx(e.base - 0.1, abs=1e-3)
 
 
 def test_only_what_both_have_counts_and_a_metric_without_it_is_left_out():
@@ -62,6 +108,9 @@ def test_holm_is_over_the_variants_of_the_first_metric_alone():
     assert one["x"].p_holm == pytest.approx(min(1, 2 * one["x"].p))
     assert one["y"].p_holm == pytest.approx(one["y"].p)
     assert all(math.isnan(e.p_holm) for e in found if e.metric == "two")
+    more = effects(rows, ["one"], "base", n_variant=5)  # three have no row yet
+    x, y = more
+    assert x.p_holm == pytest.approx(min(1, 5 * x.p)) and y.p_holm == pytest.approx(min(1, 4 * y.p))
 
 
 def test_intervals_cover_the_truth_with_few_seeds_and_books():

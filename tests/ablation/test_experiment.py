@@ -34,6 +34,8 @@ def test_a_file_is_read_with_the_base_first(tmp_path):
     [
         ('VARIANTS = {"a": {}, "b": {"slope": 2.0}, "c": {"slope": 2.0}}',
          "VARIANTS 'b' and 'c' are the same config: leave one out"),
+        ('VARIANTS = {"a": {}, "b": {"slope": 2.0}, "c": {"slope": 2}}',
+         "VARIANTS 'b' and 'c' are the same config: leave one out"),
         ('VARIANTS = {"a": {}, "b": {"slope": 1.0}}', "'b' sets slope to what the base has"),
         ('VARIANTS = {"a": {}, "b": {"slope": 2.0, "part.size": 2}}', "'b' sets part.size to what"),
         ('VARIANTS = {"a": {}, "b": {"part": Part(size=5, kind="odd")}}',
@@ -41,7 +43,9 @@ def test_a_file_is_read_with_the_base_first(tmp_path):
         ('VARIANTS = {"a": {}, "b": {}}', "must hold one without changes, the base, and others"),
         ('VARIANTS = {"a": {}}', "the base, and others beside it; without changes are"),
         ('VARIANTS = {"a": {"slope": 2.0}}', "without changes are none of 1"),
-        ('VARIANTS = {"a": {}, "b/c": {"slope": 2.0}}', "a name must be text without '/'"),
+        ('VARIANTS = {"a": {}, "b/c": {"slope": 2.0}}', "a name must be one line of text"),
+        ('VARIANTS = {"a": {}, "b|c": {"slope": 2.0}}', "got 'b|c'"),
+        ('VARIANTS = {"a": {}, "b\\nc": {"slope": 2.0}}', "got 'b\\nc'"),
         ('VARIANTS = {"a": {}, "b": {"seed": 4}}', "'b' sets seed, which SEEDS does: leave it out"),
         ('VARIANTS = 3', "must define VARIANTS, names to changes, got int"),
     ],
@@ -55,8 +59,26 @@ def test_variants_that_are_not_what_they_say_are_refused(tmp_path, variants, mes
 
 def test_a_change_of_no_field_names_the_variant(tmp_path):
     path = write(tmp_path, 'VARIANTS = {"a": {}, "b": {"part.colour": 3}}\n')
-    with pytest.raises(TypeError, match="VARIANTS 'b': Part has no field 'colour'"):
+    with pytest.raises(TypeError, match="VARIANTS 'b': Part has no field 'colour': it has size, k"):
         load_experiment(path)
+    path = write(tmp_path, 'VARIANTS = {"a": {}, "b": {"part.sise": 3}}\n')
+    with pytest.raises(TypeError, match=r"Part has no field 'sise': did you mean size\?"):
+        load_experiment(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ('{"part.size": "64"}', "VARIANTS 'b': Part.size must be int, got '64'"),
+        ('{"part.size": 2.5}', "VARIANTS 'b': Part.size must be int, got 2.5"),
+        ('{"slope": True}', "VARIANTS 'b': Toy.slope must be float, got True"),
+        ('{"part": 7}', "VARIANTS 'b': Toy.part must be Part, got 7"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(tmp_path, change, message):
+    with pytest.raises(TypeError) as error:
+        load_experiment(write(tmp_path, f'VARIANTS = {{"a": {{}}, "b": {change}}}\n'))
+    assert str(error.value) == message
 
 
 @pytest.mark.parametrize(
@@ -66,6 +88,7 @@ def test_a_change_of_no_field_names_the_variant(tmp_path):
         ("SEEDS = ()\n", "SEEDS of .* must be different numbers"),
         ("SEEDS = 3\n", "must define SEEDS such as range"),
         ("METRICS = ()\n", "must define METRICS, a tuple of Metric"),
+        ('METRICS = ("nats",)\n', r"got \('nats',\); memformer.ablation has some"),
         ("METRICS = METRICS * 2\n", "METRICS of .* must have different names"),
         ("BASE = 3\n", "must define BASE, a config with a seed, got int"),
         ("del make\n", r"must define BASE = RunConfig\(...\), got Toy; for other models define"),

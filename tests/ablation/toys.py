@@ -29,7 +29,11 @@ def make(config, folder):
 
 
 def value(config):
-    return {book: config.slope + n + config.seed / 100 for n, book in enumerate("abcd")}
+    wobble = config.slope * config.seed
+    return {
+        book: config.slope + n + config.seed / 100 + wobble * n / 1000
+        for n, book in enumerate("abcd")
+    }
 
 
 BASE = Toy()

@@ -219,3 +219,19 @@ def test_full_arm_with_clamped_distances_differs_beyond_the_clamp(model):
     true, other = read(model, book, ARMS["full"]).nats, read(model, book, clamped).nats
     np.testing.assert_allclose(true[:40], other[:40], atol=2e-4)
     assert np.abs(true - other)[41:].max() > 0.01
+
+
+def test_a_memory_that_reads_by_the_fraction_is_told_it(model):
+    """Also where nothing at the input is: such a model was read as if it were never told."""
+    by_fraction = {**MEMORY.overrides, "memory.positions": "fraction", "memory.max_distance": None}
+    told = model.reconfigure(by_fraction)
+    for block in told.blocks:
+        bias = getattr(block.attention, "fraction_bias", None)
+        if bias is not None:
+            torch.nn.init.normal_(bias.weight, std=30.0)
+    book, arm = encoded(n_tokens=N), replace(MEMORY, overrides={})
+    true, unknown, shuffled = (
+        read(told, book, replace(arm, fraction=name)).nats
+        for name in ("true", "unknown", "shuffled")
+    )
+    assert np.abs(true - unknown).max() > 1e-3 and np.abs(true - shuffled).max() > 1e-3
