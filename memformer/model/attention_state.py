@@ -12,6 +12,7 @@ from torch import Tensor
 
 from memformer.memory.pages import PagedMemory
 from memformer.model.sums import Sums
+from memformer.model.tape import Taped
 
 
 class Retrieved(NamedTuple):
@@ -39,6 +40,8 @@ class AttentionOut(NamedTuple):
     retrieved: Retrieved | None
     compressive: Sums | None = None
     """What a compressive memory holds after the segment."""
+    taped: Taped | None = None
+    """Where keys and values lie, if there is room behind them."""
 
 
 @dataclass
@@ -74,6 +77,8 @@ class AttentionState:
     compressive: Sums | None = None
     """What a compressive memory holds: all whole blocks read. With grad_segments > 1 all of it
     stays in the autograd graph until `detach`."""
+    taped: Taped | None = None
+    """Where keys and values lie, if there is room behind them for the next token's."""
 
     @classmethod
     def empty(
@@ -119,12 +124,19 @@ class AttentionState:
             keys, values, fraction = (
                 x.clone() if x.is_inference() else x for x in (out.keys, out.values, out.fraction)
             )
-            self._slide(keys, values, fraction, out.lengths)
+            self._slide(keys, values, fraction, out.lengths, out.taped)
             if out.compressive is not None:
                 sums = Sums(*(x.clone() if x.is_inference() else x for x in out.compressive))
                 self.compressive = sums if self.grad_segments > 1 else sums.detach()
 
-    def _slide(self, keys: Tensor, values: Tensor, fraction: Tensor, lengths: list[int]) -> None:
+    def _slide(
+        self,
+        keys: Tensor,
+        values: Tensor,
+        fraction: Tensor,
+        lengths: list[int],
+        out_taped: Taped | None,
+    ) -> None:
         live = [*self.recent_lengths, lengths] if self.grad_segments > 1 else []
         self.recent_lengths = live[-(self.grad_segments - 1) :] if live else []
         n_live = [sum(each) for each in zip(*self.recent_lengths, strict=True)] or [0] * len(keys)
@@ -135,6 +147,7 @@ class AttentionState:
             first = before - self.n_held[lane]  # column of the oldest pair held
             gone = slice(first, first + n_leave)
             self._let_go(lane, keys[lane, :, gone], values[lane, :, gone], fraction[lane, gone])
+        self.taped = None if out_taped is None else out_taped.after(lengths[0])
         self.keys = _last(keys, lengths, R, before, n_live)
         self.values = _last(values, lengths, R, before, n_live)
         self.fraction = _last(fraction[:, None, :, None], lengths, R, before, n_live)[:, 0, :, 0]

@@ -26,6 +26,7 @@ from memformer.model.columns import (
     is_older,
     with_leaving,
 )
+from memformer.model import one_token
 from memformer.model.compressive import CompressiveMemory
 from memformer.model.local_attention import Part, attend, logits_of, rotary_logits
 from memformer.model.positions import FractionBias, rotate, rotate_by_fraction
@@ -165,9 +166,28 @@ class MemoryAttention(nn.Module):
         """
         if len(x) != len(state.n_read):
             raise ValueError(f"x has {len(x)} lanes, the state has {len(state.n_read)}")
-        q, k, v = self._project(x)
         if fraction is None:
             fraction = torch.full(x.shape[:2], torch.nan, device=x.device)
+        lengths = [x.shape[1]] * len(x) if lengths is None else lengths
+        projected = self.project(x)
+        o, out = self.read(projected, state, fraction, lengths, want_retrieved, prefix)
+        return out._replace(x=self.o(rearrange(o, "b h l d -> b l (h d)")))
+
+    def read(
+        self,
+        projected: tuple[Tensor, Tensor, Tensor],
+        state: AttentionState,
+        fraction: Tensor,
+        lengths: list[int],
+        want_retrieved: bool = False,
+        prefix: Prefix | None = None,
+    ) -> tuple[Tensor, AttentionOut]:
+        """What queries read, (B, H, L, D), before it is projected; see `forward`.
+
+        Args:
+            projected: what `project` gives.
+        """
+        q, k, v = projected
         columns = columns_of(k, v, fraction, state)
         local = [self._window_part(q, fraction, columns, state)]
         if self.n_sink:
@@ -177,7 +197,6 @@ class MemoryAttention(nn.Module):
             logits = rotary_logits(q, prefix.keys, q_at, prefix.at, self.rope_base)
             local.append(Part(logits, prefix.values))
         retrieved = compressive = None
-        lengths = [x.shape[1]] * len(x) if lengths is None else lengths
         if self.compressive is not None and state.compressive is not None:
             o, compressive = self.compressive(
                 q, _attend_locally(local), columns, state.compressive, state.n_read, lengths
@@ -189,16 +208,18 @@ class MemoryAttention(nn.Module):
             o, weights = self._combine(local, [each.part for each in found], self.memory_config)
             if want_retrieved:
                 retrieved = _retrieved(weights, found, self.memory_config.n_retrieved)
-        x = self.o(rearrange(o.type_as(q), "b h l d -> b l (h d)"))
-        return AttentionOut(
-            x, columns.keys, columns.values, columns.fraction, lengths, retrieved, compressive
-        )
+        return o.type_as(q), AttentionOut(
+            q, columns.keys, columns.values, columns.fraction, lengths, retrieved, compressive,
+            columns.taped,
+        )  # fmt: skip
 
     def queries(self, x: Tensor) -> Tensor:
         """x (B, L, n_embd) -> (B, H, L, D): what the memory is asked with, without position."""
-        return self._project(x)[0]
+        return self.project(x)[0]
 
-    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x (B, L, n_embd) -> queries (B, H, L, D), keys and values (B, G, L, D), all without
+        position; queries are scaled so that inner products are logits."""
         q = rearrange(self.q(x), "b l (h d) -> b h l d", d=self.head_dim)
         k = rearrange(self.k(x), "b l (g d) -> b g l d", d=self.head_dim)
         v = rearrange(self.v(x), "b l (g d) -> b g l d", d=self.head_dim)
@@ -212,6 +233,10 @@ class MemoryAttention(nn.Module):
     ) -> Part:
         """The window, at true distances."""
         k, r = columns.keys, self.fraction_dim
+        if one_token.is_served(q[:, 0]) and not r and k.dtype == torch.float32:
+            return one_token.window_part(
+                q, k, columns.values, state.n_held, self.window, self.rope_base
+            )
         q_at, k_at = columns.positions()
         turned_q = rotate(q[..., r:], q_at, self.rope_base)
         turned_k = rotate(k[..., r:], k_at, self.rope_base)

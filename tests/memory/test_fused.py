@@ -19,7 +19,7 @@ needs_build = pytest.mark.skipif(not fused.is_built(), reason="the compiled part
 def paths():
     if not fused.is_built():
         return [pytest.param("portable", marks=needs_build)]
-    return PATHS[: fused._library().memformer_best_path() + 1]
+    return PATHS[: fused.library_or_none().memformer_best_path() + 1]
 
 
 def book(n, *, heads=2, head_dim=16, page_len=16, dtype=torch.float32, capacity=None, scale=None):
@@ -163,7 +163,7 @@ def test_auto_takes_fused_where_it_can(arguments, name, why):
 
 
 def test_without_the_compiled_part_auto_searches_exactly_and_fused_is_an_error(monkeypatch):
-    monkeypatch.setattr(fused, "_library", lambda: None)
+    monkeypatch.setattr(fused, "library_or_none", lambda: None)
     monkeypatch.setattr(fused, "is_built", lambda: False)
     memory = make("auto")
     fill(memory, 40)
@@ -180,7 +180,7 @@ def test_odd_head_dim_and_a_path_that_is_not_here_are_errors(monkeypatch):
     with pytest.raises(ValueError, match="even head_dim, got 7"):
         FusedSearch(7)
     library = type("Old", (), {"memformer_best_path": staticmethod(lambda: 1)})
-    monkeypatch.setattr(fused, "_library", lambda: library)
+    monkeypatch.setattr(fused, "library_or_none", lambda: library)
     with pytest.raises(ValueError, match="at most 'avx2' on this machine, got 'avx512'"):
         FusedSearch(8, path="avx512")
 
@@ -247,4 +247,4 @@ def test_shapes_that_do_not_belong_together_are_errors():
 def test_compiled_part_of_another_version_is_refused(monkeypatch):
     monkeypatch.setattr(fused, "_ABI", 999)
     with pytest.raises(ImportError, match="another version of the sources: install the package"):
-        fused._library.__wrapped__()
+        fused.library_or_none.__wrapped__()
