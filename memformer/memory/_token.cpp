@@ -1,5 +1,5 @@
 // One token of each lane through a block of the decoder: what torch does in some sixty small calls,
-// in three. Plain torch defines each (model/one_token.py names it); sums are in float32.
+// in two. Plain torch defines each (model/one_token.py names it); sums are in float32.
 //
 // A C interface on raw pointers, as in _fused.cpp, of whose library this is a part.
 //
@@ -83,12 +83,13 @@ struct Front {
   const float* weight[3];      // of queries, keys, values: (H D, E), (G D, E), (G D, E)
   const float* scale;          // (H,): queries and keys become unit vectors; none: q / sqrt(D)
   float* h;                    // (B, E)
-  float* out[3];               // (B, H, D), (B, G, D), (B, G, D)
+  float* out[3];               // (B, H, D); of keys and values the first lane's, the first head's
+  int64_t lane[3], head[3];    // elements between lanes, between heads of these
 };
 
 struct Window {
   int64_t B, H, G, D, C, lane, head;  // columns; elements between lanes, between heads
-  const float *q, *keys, *values;     // (B, H, D); (B, G, C, D), rows together
+  const float *q, *keys, *values;     // (B, H, D); (B, G, C, D), rows lie together
   const int64_t* first;               // (B,): the first column that is seen
   const float* table;                 // (C, 2, D / 2): turns by distance
   float *out, *lse;                   // (B, H, D), (B, H)
@@ -138,33 +139,28 @@ int team_of(int n_thread, int64_t n_number) {
 
 extern "C" {
 
-// Norm, convolution, queries, keys and values; all but outputs are read only.
-void memformer_token_front(int path, int n_thread, int64_t B, int64_t E, int64_t H, int64_t G,
-                           int64_t D, int64_t n_before, const float* x, const float* norm,
-                           float eps, const float* before, const float* taps, const float* by_q,
-                           const float* by_k, const float* by_v, const float* scale, float* h,
-                           float* q, float* k, float* v) {
+// Norm, convolution, queries, keys and values, and attention to the window. keys and values begin
+// at the first of C columns; the token's pair is written to the last. A lane sees its columns from
+// `first` on.
+void memformer_token_read(int path, int n_thread, int64_t B, int64_t E, int64_t H, int64_t G,
+                          int64_t D, int64_t n_before, int64_t C, int64_t lane, int64_t head,
+                          const float* x, const float* norm, float eps, const float* before,
+                          const float* taps, const float* by_q, const float* by_k,
+                          const float* by_v, const float* scale, float* keys, float* values,
+                          const int64_t* first, const float* table, float* h, float* q, float* out,
+                          float* lse) {
+  float *k = keys + (C - 1) * D, *v = values + (C - 1) * D;
   const Front f{B, E, H, G, D, n_before, x, norm, eps, before, taps, {by_q, by_k, by_v}, scale, h,
-                {q, k, v}};
-  auto* run = TAKE(path, front);
-  in_team(team_of(n_thread, (H + 2 * G) * D * E), [&](Team& team) {
-    std::vector<float> room(2 * B * E);  // of each thread
-    run(f, team, room.data());
+                {q, k, v}, {H * D, lane, lane}, {D, head, head}};
+  const Window w{B, H, G, D, C, lane, head, q, keys, values, first, table, out, lse};
+  auto* project = TAKE(path, front);
+  auto* attend = TAKE(path, window);
+  in_team(team_of(n_thread, (H + 2 * G) * D * E + 4 * B * H * C * D), [&](Team& team) {
+    std::vector<float> room(std::max(2 * B * E, C));  // of each thread
+    project(f, team, room.data());
     if (!team.is_told.exchange(true))  // one of them
       std::memcpy(h, room.data() + B * E, B * E * sizeof(float));
-  });
-}
-
-// Attention of each lane's token, the last of C columns, to the columns from `first` on.
-void memformer_token_window(int path, int n_thread, int64_t B, int64_t H, int64_t G, int64_t D,
-                            int64_t C, int64_t lane, int64_t head, const float* q,
-                            const float* keys, const float* values, const int64_t* first,
-                            const float* table, float* out, float* lse) {
-  const Window w{B, H, G, D, C, lane, head, q, keys, values, first, table, out, lse};
-  auto* run = TAKE(path, window);
-  in_team(team_of(n_thread, 4 * B * H * C * D), [&](Team& team) {
-    std::vector<float> room(C);
-    for (int64_t part; team.take(0, B * H, &part);) run(w, part, room.data());
+    attend(w, team, room.data());
   });
 }
 
@@ -270,16 +266,16 @@ TARGET void front(const Front& f, Team& team, float* mixed) {
   const int64_t n_part = f.H + 2 * f.G;
   for (int64_t part; team.take(0, n_part, &part); team.finish(0)) {
     const int what = part < f.H ? 0 : part < f.H + f.G ? 1 : 2;
-    const int64_t n_head = what ? f.G : f.H;
     const int64_t head = part - (what == 0 ? 0 : what == 1 ? f.H : f.H + f.G);
     for (int64_t d = 0; d < f.D; ++d) {
       const float* row = f.weight[what] + (head * f.D + d) * f.E;
       for (int64_t b = 0; b < f.B; ++b)
-        f.out[what][(b * n_head + head) * f.D + d] = inner(row, mixed + b * f.E, f.E);
+        f.out[what][b * f.lane[what] + head * f.head[what] + d] =
+            inner(row, mixed + b * f.E, f.E);
     }
     if (what == 2) continue;
     for (int64_t b = 0; b < f.B; ++b) {
-      float* y = f.out[what] + (b * n_head + head) * f.D;
+      float* y = f.out[what] + b * f.lane[what] + head * f.head[what];
       float factor = what ? 1.0f : root;
       if (f.scale) {
         factor = 1.0f / std::max(std::sqrt(inner(y, y, f.D)), 1e-12f);
@@ -291,7 +287,7 @@ TARGET void front(const Front& f, Team& team, float* mixed) {
   team.wait(0, n_part);
 }
 
-TARGET void window(const Window& w, int64_t part, float* s) {
+TARGET inline void window_of(const Window& w, int64_t part, float* s) {
   const int64_t b = part / w.H, h = part % w.H, g = h / (w.H / w.G);
   const float* q = w.q + part * w.D;
   const float* keys = w.keys + b * w.lane + g * w.head;
@@ -324,6 +320,11 @@ TARGET void window(const Window& w, int64_t part, float* s) {
     out[d] = o / sum;
   }
   w.lse[part] = most + std::log(sum);
+}
+
+TARGET void window(const Window& w, Team& team, float* s) {
+  const int64_t n_part = w.B * w.H;
+  for (int64_t part; team.take(1, n_part, &part); team.finish(1)) window_of(w, part, s);
 }
 
 TARGET void back(const Back& f, Team& team, int64_t size, float* y) {

@@ -7,18 +7,15 @@ are those of `exact`, up to the order of float32 sums.
     G key/value heads, M queries of one key/value head, D head_dim, k pairs wanted
 """
 
-import ctypes
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.machinery import EXTENSION_SUFFIXES
-from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
+from memformer.memory import compiled
 from memformer.memory.book import Book, Of
+from memformer.memory.compiled import address, longs, pointers
 from memformer.memory.rotary import turn, turns
 from memformer.memory.search import Hits, Search
 
@@ -26,7 +23,6 @@ GROUP_LEN = 1024
 """Pairs packed together, rounded up to whole pages."""
 FEW_QUERIES = 8
 """So many of a head and fewer are compared with keys that are not packed as these are stored."""
-_ABI = 4  # of the calls, as in _fused.cpp
 _F32, _I64 = torch.float32, torch.int64
 _KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}  # as in _fused.cpp
 PATHS = ("portable", "avx2", "avx512", "avx512_bf16", "amx")
@@ -63,7 +59,7 @@ class _Slabs(NamedTuple):
 
     @classmethod
     def of(cls, of: Of, book: Book, start: int, stop: int) -> "_Slabs":
-        runs = list(book.runs(start, stop))
+        runs = book.slabs(start, stop)
         rows, scales = zip(*(run.stored(of) for run in runs), strict=True)
         for row, scale in zip(rows, scales, strict=True):
             if row.device.type != "cpu" or row.dtype not in _KINDS or row.stride(1) != row.shape[2]:
@@ -72,10 +68,10 @@ class _Slabs(NamedTuple):
                 raise TypeError(f"fused: scales {scale.stride()} apart, rows {row.stride()}")
         return cls(
             len(runs),
-            _longs([run.first for run in runs]),
-            _longs([row.stride(0) for row in rows]),
-            _pointers(rows),
-            None if scales[0] is None else _pointers(scales),
+            longs([run.first for run in runs]),
+            longs([row.stride(0) for row in rows]),
+            pointers(rows),
+            None if scales[0] is None else pointers(scales),
             _KINDS[rows[0].dtype],
         )
 
@@ -103,7 +99,7 @@ class FusedSearch(Search):
     """
 
     def __init__(self, head_dim: int, *, path: str | None = None) -> None:
-        library = library_or_none()
+        library = compiled.library_or_none()
         if library is None:
             raise ValueError(
                 "search='fused' needs the compiled part, which was not built: install a C++ "
@@ -156,9 +152,9 @@ class FusedSearch(Search):
         self.library.memformer_search(
             self.path, torch.get_num_threads(), G, M, D, k,
             address(queries, _F32), address(start, _I64), address(stop, _I64),
-            len(parts), _longs([p.first for p in parts]), _longs([p.n for p in parts]),
-            _pointers([p.keys for p in parts]),
-            len(loose), _longs([a for a, _ in loose]), _longs([b for _, b in loose]), *slabs,
+            len(parts), longs([p.first for p in parts]), longs([p.n for p in parts]),
+            pointers([p.keys for p in parts]),
+            len(loose), longs([a for a, _ in loose]), longs([b for _, b in loose]), *slabs,
             max([p.largest for p in parts], default=0), max([p.rounded for p in parts], default=0),
             *_by_distance(rotary), None if turned is None else address(turned, _F32),
             address(scores, _F32), address(slots, _I64),
@@ -219,7 +215,7 @@ class FusedSearch(Search):
 def can_take(book: Book, dtype: torch.dtype) -> bool:
     """Whether `take_rows` serves these pages and operands of this dtype."""
     narrow = dtype in (torch.float32, torch.bfloat16)
-    return narrow and book.device.type == "cpu" and library_or_none() is not None
+    return narrow and book.device.type == "cpu" and compiled.library_or_none() is not None
 
 
 def take_rows(
@@ -244,7 +240,7 @@ def take_rows(
     Returns:
         (G, M, k) or (G, M, D) float32.
     """
-    library = library_or_none()
+    library = compiled.library_or_none()
     G, M, k = slots.shape
     out = torch.empty(G, M, book.head_dim if is_sum else k, dtype=torch.float32, device="cpu")
     a, slots = a.contiguous(), slots.contiguous()
@@ -259,81 +255,9 @@ def take_rows(
     return out
 
 
-@cache
-def is_built() -> bool:
-    """Whether the compiled part is here."""
-    return library_or_none() is not None
-
-
-@cache
-def library_or_none() -> Any:
-    """The compiled part, `_fused.cpp` and `_token.cpp`; None where it was not built."""
-    here = Path(__file__).parent
-    for suffix in EXTENSION_SUFFIXES:
-        path = here / f"_fused{suffix}"
-        if path.is_file():
-            library = ctypes.CDLL(str(path))
-            break
-    else:
-        return None
-    if library.memformer_abi() != _ABI:
-        raise ImportError(
-            f"{path} was built from another version of the sources: install the package again"
-        )
-    long, pointer, integer = ctypes.c_int64, ctypes.c_void_p, ctypes.c_int
-    library.memformer_pack.restype = None
-    library.memformer_pack.argtypes = [pointer, integer, long, long, pointer, pointer, pointer]
-    library.memformer_search.restype = None
-    library.memformer_search.argtypes = [
-        integer, integer, long, long, long, long,
-        pointer, pointer, pointer,
-        long, pointer, pointer, pointer,
-        long, pointer, pointer,
-        long, pointer, pointer, pointer, pointer,
-        integer, ctypes.c_float, ctypes.c_float, pointer, long, long, pointer,
-        pointer, pointer, pointer,
-    ]  # fmt: skip
-    library.memformer_take.restype = None
-    library.memformer_take.argtypes = [
-        integer, integer, integer, long, long, long, long,
-        pointer, pointer, long, pointer, pointer, pointer, pointer, integer,
-        pointer, long, long, pointer, pointer,
-    ]  # fmt: skip
-    real = ctypes.c_float
-    library.memformer_token_front.restype = None
-    library.memformer_token_front.argtypes = [
-        integer, integer, *[long] * 6, pointer, pointer, real, *[pointer] * 10,
-    ]  # fmt: skip
-    library.memformer_token_window.restype = None
-    library.memformer_token_window.argtypes = [integer, integer, *[long] * 7, *[pointer] * 7]
-    library.memformer_token_back.restype = None
-    library.memformer_token_back.argtypes = [
-        integer, integer, *[long] * 4, *[pointer] * 4, real, *[pointer] * 5,
-    ]  # fmt: skip
-    return library
-
-
 def _by_distance(rotary: LaneRotary | None) -> tuple[Any, ...]:
     """The table of turns, its rows, the shift from slot to position, the queries' positions."""
     if rotary is None:
         return None, 0, 0, None
     table, positions = address(rotary.table, _F32), address(rotary.positions, _I64)
     return table, len(rotary.table), rotary.shift, positions
-
-
-def address(tensor: Tensor, dtype: torch.dtype) -> int:
-    """Where C finds a tensor: it reads what it is told to expect, so that is checked here."""
-    if tensor.dtype != dtype or tensor.device.type != "cpu" or not tensor.is_contiguous():
-        raise TypeError(
-            f"fused: a contiguous {dtype} tensor on the CPU is wanted, got {tensor.dtype} on "
-            f"{tensor.device} with strides {tensor.stride()}"
-        )
-    return tensor.data_ptr()
-
-
-def _longs(values: list[int]) -> Any:
-    return (ctypes.c_int64 * len(values))(*values)
-
-
-def _pointers(tensors: Sequence[Tensor]) -> Any:
-    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))

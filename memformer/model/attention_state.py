@@ -119,6 +119,8 @@ class AttentionState:
     def advance(self, out: AttentionOut) -> None:
         """Remember a segment that was read from this state: the window slides, and what leaves it
         goes to the sinks or to the memory."""
+        if out.taped is not None and self._steps_on(out, out.taped):
+            return
         # what is remembered in inference mode must still serve a training step
         with torch.inference_mode(False):
             keys, values, fraction = (
@@ -128,6 +130,27 @@ class AttentionState:
             if out.compressive is not None:
                 sums = Sums(*(x.clone() if x.is_inference() else x for x in out.compressive))
                 self.compressive = sums if self.grad_segments > 1 else sums.detach()
+
+    def _steps_on(self, out: AttentionOut, taped: Taped) -> bool:
+        """What `_slide` does after one token of each lane that lies on a tape, with full windows
+        and without live segments, where it only looks one column on; whether it was so."""
+        R = self.window - 1
+        if (
+            self.grad_segments > 1
+            or out.compressive is not None
+            or self.keys.shape[2] != R
+            or any(n != 1 for n in out.lengths)
+            or any(n != R for n in self.n_held)
+        ):
+            return False
+        for lane in range(len(out.lengths)):
+            if self.memory is not None or self.n_read[lane] - R < self.n_sink:
+                gone = out.keys[lane, :, :1], out.values[lane, :, :1], out.fraction[lane, :1]
+                self._let_go(lane, *gone)
+        self.taped = taped.after(1)
+        self.keys, self.values, self.fraction = self.taped.columns(R)
+        self.n_read = [n + 1 for n in self.n_read]
+        return True
 
     def _slide(
         self,

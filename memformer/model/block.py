@@ -80,13 +80,13 @@ class Block(nn.Module):
 
         Without the inputs `before` it there is no convolution.
         """
-        if prefix is None and one_token.is_served(x) and one_token.is_plain(self):
-            before = None if self.conv is None else before
-            h, *projected = one_token.front(self, x, before)
-            q, k, v = projected
-            o, out = self.attention.read((q, k, v), state, u, lengths, want_retrieved)
-            x, attended = one_token.back(self, x, o)
-            return x, out._replace(x=attended), h
+        if prefix is None and one_token.is_served(x, state):
+            weights = one_token.weights_of(self)
+            if weights is not None:
+                h, *asked = one_token.read(self, weights, x, before, state, u)
+                o, out = self.attention.read(*asked, state, u, lengths, want_retrieved)
+                x, attended = one_token.back(self, weights, x, o)
+                return x, out._replace(x=attended), h
         h = self.attention_norm(x)
         h = h if self.attention_film is None else self.attention_film(h, u)
         mixed = h if self.conv is None or before is None else self.conv(h, before)

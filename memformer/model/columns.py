@@ -72,20 +72,23 @@ def columns_of(k: Tensor, v: Tensor, fraction: Tensor, state: AttentionState) ->
     """The columns of a segment's keys and values (B, G, L, D) and fractions (B, L)."""
     L, R = k.shape[2], state.keys.shape[2]
     if L == 1 and not torch.is_grad_enabled():  # else they may be kept for going backward
-        taped = write_on(state.taped, state.keys, state.values, k, v)
-        keys, values = taped.columns(R + 1)
-    else:
-        taped = None
-        keys, values = torch.cat((state.keys, k), dim=2), torch.cat((state.values, v), dim=2)
+        recent = state.keys, state.values, state.fraction
+        return columns_on(write_on(state.taped, recent, (k, v, fraction)), state)
     return Columns(
-        keys,
-        values,
+        torch.cat((state.keys, k), dim=2),
+        torch.cat((state.values, v), dim=2),
         torch.cat((state.fraction, fraction), dim=1),
         state.n_read,
         L,
         max(0, R + L - state.window),
-        taped,
+        None,
     )
+
+
+def columns_on(taped: Taped, state: AttentionState) -> Columns:
+    """The columns of one token whose pair was written on a tape, behind those of the state."""
+    R = state.keys.shape[2]
+    return Columns(*taped.columns(R + 1), state.n_read, 1, max(0, R + 1 - state.window), taped)
 
 
 def columns_at(x: Tensor, place: Tensor) -> Tensor:

@@ -26,7 +26,6 @@ from memformer.model.columns import (
     is_older,
     with_leaving,
 )
-from memformer.model import one_token
 from memformer.model.compressive import CompressiveMemory
 from memformer.model.local_attention import Part, attend, logits_of, rotary_logits
 from memformer.model.positions import FractionBias, rotate, rotate_by_fraction
@@ -169,13 +168,17 @@ class MemoryAttention(nn.Module):
         if fraction is None:
             fraction = torch.full(x.shape[:2], torch.nan, device=x.device)
         lengths = [x.shape[1]] * len(x) if lengths is None else lengths
-        projected = self.project(x)
-        o, out = self.read(projected, state, fraction, lengths, want_retrieved, prefix)
+        q, k, v = self.project(x)
+        columns = columns_of(k, v, fraction, state)
+        window = self._window_part(q, fraction, columns, state)
+        o, out = self.read(q, columns, window, state, fraction, lengths, want_retrieved, prefix)
         return out._replace(x=self.o(rearrange(o, "b h l d -> b l (h d)")))
 
     def read(
         self,
-        projected: tuple[Tensor, Tensor, Tensor],
+        q: Tensor,
+        columns: Columns,
+        window: Part,
         state: AttentionState,
         fraction: Tensor,
         lengths: list[int],
@@ -185,11 +188,11 @@ class MemoryAttention(nn.Module):
         """What queries read, (B, H, L, D), before it is projected; see `forward`.
 
         Args:
-            projected: what `project` gives.
+            q: (B, H, L, D), of `project`.
+            columns: the recent pairs and the segment's.
+            window: the part of the window.
         """
-        q, k, v = projected
-        columns = columns_of(k, v, fraction, state)
-        local = [self._window_part(q, fraction, columns, state)]
+        local = [window]
         if self.n_sink:
             local.append(self._sink_part(q, columns, state))
         if prefix is not None:
@@ -233,10 +236,6 @@ class MemoryAttention(nn.Module):
     ) -> Part:
         """The window, at true distances."""
         k, r = columns.keys, self.fraction_dim
-        if one_token.is_served(q[:, 0]) and not r and k.dtype == torch.float32:
-            return one_token.window_part(
-                q, k, columns.values, state.n_held, self.window, self.rope_base
-            )
         q_at, k_at = columns.positions()
         turned_q = rotate(q[..., r:], q_at, self.rope_base)
         turned_k = rotate(k[..., r:], k_at, self.rope_base)
