@@ -83,10 +83,12 @@ class Block(nn.Module):
         if prefix is None and one_token.is_served(x, state):
             weights = one_token.weights_of(self)
             if weights is not None:
-                h, *asked = one_token.read(self, weights, x, before, state, u)
-                o, out = self.attention.read(*asked, state, u, lengths, want_retrieved)
+                one = one_token.read(self, weights, x, before, state, u)
+                o, out = self.attention.read(
+                    one.q, one.columns, one.window, state, u, lengths, want_retrieved
+                )
                 x, attended = one_token.back(self, weights, x, o)
-                return x, out._replace(x=attended), h
+                return x, out._replace(x=attended), one.h
         h = self.attention_norm(x)
         h = h if self.attention_film is None else self.attention_film(h, u)
         mixed = h if self.conv is None or before is None else self.conv(h, before)

@@ -68,7 +68,7 @@ def weights_of(block: "Block") -> list[Tensor] | None:
     heads, wide = attention._modules, mlp._modules
     if block.attention_film is not None or block.mlp_film is not None or attention.fraction_dim:
         return None
-    weights = []
+    weights: list[Tensor] = []
     for module, kind in (
         (own["attention_norm"], nn.RMSNorm), (heads["q"], nn.Linear), (heads["k"], nn.Linear),
         (heads["v"], nn.Linear), (heads["o"], nn.Linear), (own["mlp_norm"], nn.RMSNorm),
@@ -121,7 +121,7 @@ def read(
     first = [max(R - held, C - attention.window, 0) for held in state.n_held]
     turns = table(max(C, attention.window), D, attention.rope_base)
     norm, by_q, by_k, by_v = weights[:4]
-    library = library_or_none()
+    library: Any = library_or_none()
     library.memformer_token_read(
         library.memformer_best_path(), torch.get_num_threads(), B, E, H, G, D,
         0 if before is None else before.shape[1], C, tape.keys.stride(0), tape.keys.stride(1),

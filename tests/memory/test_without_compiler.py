@@ -12,7 +12,7 @@ import torch
 
 import memformer
 from memformer.config import DecoderConfig, MemoryConfig
-from memformer.memory import PagedMemory, compiled, fused, search
+from memformer.memory import PagedMemory, compiled, search
 from memformer.memory.blocked import BlockedSearch
 from memformer.memory.exact import ExactSearch
 from memformer.memory.faiss_search import FaissSearch
@@ -33,7 +33,7 @@ def forget():
 def no_library(monkeypatch):
     """As after an installation in which the compiler failed: no file of that name."""
     with monkeypatch.context() as patched:
-        patched.setattr(fused, "EXTENSION_SUFFIXES", [".none"])
+        patched.setattr(compiled, "EXTENSION_SUFFIXES", [".none"])
         forget()
         yield
     forget()
@@ -86,12 +86,12 @@ def test_searches_products_and_gradients_are_those_of_the_library(request, dtype
     memory = make("auto", 2, dtype=dtype, capacity=70)
     fill(memory, 80)
     queries = torch.randn(2, 4, 3, D)
-    compiled = products(memory, queries)
+    with_library = products(memory, queries)
     request.getfixturevalue("no_library")
     twin = make("auto", 2, dtype=dtype, capacity=70)
     twin.books = memory.books
     assert compiled.library_or_none() is None and isinstance(twin.backend, ExactSearch)
-    for plain, ours in zip(products(twin, queries), compiled, strict=True):
+    for plain, ours in zip(products(twin, queries), with_library, strict=True):
         torch.testing.assert_close(plain, ours, atol=1e-4, rtol=1e-4)
 
 
