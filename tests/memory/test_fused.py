@@ -245,6 +245,6 @@ def test_shapes_that_do_not_belong_together_are_errors():
 
 @needs_build
 def test_compiled_part_of_another_version_is_refused(monkeypatch):
-    monkeypatch.setattr(fused, "_ABI", 999)
+    monkeypatch.setattr(compiled, "_ABI", 999)
     with pytest.raises(ImportError, match="another version of the sources: install the package"):
         compiled.library_or_none.__wrapped__()
