@@ -8,6 +8,7 @@ are those of `exact`, up to the order of float32 sums.
 """
 
 from dataclasses import dataclass, field
+from operator import is_not
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -37,6 +38,28 @@ class _Packed(NamedTuple):
     rounded: float  # norm of what rounding took from a key
 
 
+class _Joined(NamedTuple):
+    """Packed stretches as the calls take them; the tensors behind the pointers are in `parts`."""
+
+    parts: list[_Packed]
+    first: Any
+    n: Any
+    keys: Any
+    largest: float
+    rounded: float
+
+    @classmethod
+    def of(cls, parts: list[_Packed]) -> "_Joined":
+        return cls(
+            parts,
+            longs([p.first for p in parts]),
+            longs([p.n for p in parts]),
+            pointers([p.keys for p in parts]),
+            max((p.largest for p in parts), default=0.0),
+            max((p.rounded for p in parts), default=0.0),
+        )
+
+
 @dataclass(frozen=True)
 class _Group:
     """Slots whose keys are packed together, when first searched: as stored (None), and turned by
@@ -45,6 +68,9 @@ class _Group:
     first: int
     stop: int
     packed: dict[tuple[float, int] | None, _Packed] = field(default_factory=dict)
+    joined: dict[int, _Joined] = field(default_factory=dict)
+    """As stored, with all groups before it from a first slot on: these are the same wherever this
+    group is. Kept by the last group only."""
 
 
 class _Slabs(NamedTuple):
@@ -145,6 +171,7 @@ class FusedSearch(Search):
         if lowest >= highest:
             return Hits(scores, slots)
         parts, loose = self._parts(book, lowest, highest, rotary, is_packed=M > FEW_QUERIES)
+        packed = self._joined(book, parts, rotary)
         queries, start, stop = queries.contiguous(), start.contiguous(), stop.contiguous()
         turned = None if rotary is None else turn(queries, rotary.positions, rotary.base)
         ends = [(p.first, p.first + p.n) for p in parts] + loose
@@ -152,14 +179,32 @@ class FusedSearch(Search):
         self.library.memformer_search(
             self.path, torch.get_num_threads(), G, M, D, k,
             address(queries, _F32), address(start, _I64), address(stop, _I64),
-            len(parts), longs([p.first for p in parts]), longs([p.n for p in parts]),
-            pointers([p.keys for p in parts]),
+            len(parts), packed.first, packed.n, packed.keys,
             len(loose), longs([a for a, _ in loose]), longs([b for _, b in loose]), *slabs,
-            max([p.largest for p in parts], default=0), max([p.rounded for p in parts], default=0),
+            packed.largest, packed.rounded,
             *_by_distance(rotary), None if turned is None else address(turned, _F32),
             address(scores, _F32), address(slots, _I64),
         )  # fmt: skip
         return Hits(scores, slots)
+
+    def _joined(self, book: Book, parts: list[_Packed], rotary: LaneRotary | None) -> _Joined:
+        """The parts as the calls take them: made once where they are whole groups as stored."""
+        groups = cast(list[_Group], book.groups)
+        last = groups[-1] if groups else None
+        if (
+            rotary is not None
+            or last is None
+            or not parts
+            or parts[-1] is not last.packed.get(None)
+        ):
+            return _Joined.of(parts)
+        kept = last.joined.get(parts[0].first)
+        # the parts are compared, for those before may have been packed for one call
+        if kept is None or len(kept.parts) != len(parts) or any(map(is_not, kept.parts, parts)):
+            kept = last.joined[parts[0].first] = _Joined.of(parts)
+            for group in groups[:-1]:
+                group.joined.clear()
+        return kept
 
     def _parts(
         self, book: Book, lowest: int, highest: int, rotary: LaneRotary | None, *, is_packed: bool

@@ -248,3 +248,31 @@ def test_compiled_part_of_another_version_is_refused(monkeypatch):
     monkeypatch.setattr(compiled, "_ABI", 999)
     with pytest.raises(ImportError, match="another version of the sources: install the package"):
         compiled.library_or_none.__wrapped__()
+
+
+@needs_build
+def test_few_queries_find_the_same_after_writing_forking_and_rewinding(monkeypatch):
+    monkeypatch.setattr(fused, "GROUP_LEN", 8)
+    memory = make("fused", page_len=4, capacity=160)
+    exact = make("exact", page_len=4, capacity=160)
+    queries = torch.randn(1, 2 * G, 1, D)  # few: what is not packed is scored as stored
+
+    def agree(one, other):
+        one, other = one.search(queries, 5), other.search(queries, 5)
+        torch.testing.assert_close(one.scores, other.scores, atol=1e-5, rtol=1e-5)
+        assert one.slots.equal(other.slots)
+
+    for n in (3, 60, 1, 110):
+        torch.manual_seed(n)
+        fill(memory, n)
+        torch.manual_seed(n)
+        fill(exact, n)
+        agree(memory, exact)
+        agree(memory, exact)
+    forks = memory.fork(1), exact.fork(1)
+    for each in forks:
+        torch.manual_seed(1)
+        each.rewind(lane=0, to=150)
+        fill(each, 30)
+    agree(*forks)
+    agree(memory, exact)
