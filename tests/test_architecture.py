@@ -29,7 +29,8 @@ HOME = {
 }
 # the memory's interface and its files, never a way of searching
 SEEN_BY_MODEL = {
-    "memory.pages", "memory.rotary", "memory.saved_memory", "memory.search", "memory.storage",
+    "memory.compiled", "memory.pages", "memory.rotary", "memory.saved_memory", "memory.search",
+    "memory.storage",
 }  # fmt: skip
 
 

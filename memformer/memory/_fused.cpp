@@ -173,6 +173,8 @@ struct Task {
   int64_t n_packed;
   const int64_t *packed_first, *packed_n;
   const uint16_t* const* packed_keys;  // (G, blocks, P, 16, 2) each
+  int64_t n_loose;  // stretches that are not packed: scored as stored
+  const int64_t *loose_first, *loose_stop;
   Slabs slabs;
   Rotary rotary;             // packed keys are turned by their positions, `turned` by the queries'
   const int64_t* positions;  // (M,)
@@ -609,7 +611,7 @@ TARGET_512 void answer_512(const Task& t, int64_t g, int64_t m, Query& query, in
 // Queries [first, last) of head g.
 void search_part(const Task& t, Path path, int64_t g, int64_t first, int64_t last, Worker& w) {
   const int64_t n = last - first, P = t.D / 2;
-  const int64_t origin = t.n_packed ? t.packed_first[0] : 0;
+  const int64_t origin = t.slabs.first[0];
 #if HAS_TILES
   // tiles are whole: few queries, or other widths, are quicker or only possible without
   const bool has_tiles = path == AMX && P % TILE_PAIRS == 0 && n > MOST_QUERIES;
@@ -649,6 +651,16 @@ void search_part(const Task& t, Path path, int64_t g, int64_t first, int64_t las
     }
     lowest = std::min(lowest, q.start);
     highest = std::max(highest, q.stop);
+    for (int64_t part = t.n_loose - 1; part >= 0; --part) {
+      const float* a = t.queries + (g * t.M + first + m) * t.D;
+      const int64_t from = std::max(q.start, t.loose_first[part]);
+      for (int64_t slot = std::min(q.stop, t.loose_stop[part]) - 1; slot >= from; --slot) {
+        const float* turn =
+            t.rotary.table ? turn_at(t.rotary, t.positions[first + m], slot, t.D) : nullptr;
+        const float score = inner_at(t.slabs, g, slot, a, turn);
+        if (score >= q.threshold) keep(q, score, slot, origin, static_cast<int>(t.k));
+      }
+    }
   }
 #if HAS_TILES
   if (has_tiles) begin_tiles();
@@ -816,7 +828,7 @@ void in_threads(int64_t n_thread, int64_t n, const Make& make) {
 extern "C" {
 
 // Raised with every change of what a call below is given or does; fused.py names the one it speaks.
-int memformer_abi() { return 3; }
+int memformer_abi() { return 4; }
 
 // The best path that this machine has, 0 to 4.
 int memformer_best_path() { return best_path(); }
@@ -864,13 +876,15 @@ void memformer_pack(const void* keys, int is_bf16, int64_t n, int64_t D, const f
 }
 
 // The k best slots of each query within its bounds, best first, ties to the lower slot; score -inf
-// and slot -1 where there are fewer. Packed stretches and slabs ascend; slabs cover the stretches.
+// and slot -1 where there are fewer. Packed stretches and slabs ascend; slabs cover the stretches,
+// and the loose ones, which are for few queries.
 // With a table of turns (see Rotary), scores are those of each key at its distance from its query:
 // then packed keys and `turned` are turned by their positions, `queries` are not.
 void memformer_search(int path, int n_thread, int64_t G, int64_t M, int64_t D, int64_t k,
                       const float* queries, const int64_t* start, const int64_t* stop,
                       int64_t n_packed, const int64_t* packed_first, const int64_t* packed_n,
-                      const uint16_t* const* packed_keys, int64_t n_slab,
+                      const uint16_t* const* packed_keys, int64_t n_loose,
+                      const int64_t* loose_first, const int64_t* loose_stop, int64_t n_slab,
                       const int64_t* slab_first, const int64_t* slab_stride,
                       const void* const* slab_keys, const float* const* slab_scales,
                       int kind, float largest, float rounded,
@@ -878,6 +892,7 @@ void memformer_search(int path, int n_thread, int64_t G, int64_t M, int64_t D, i
                       const int64_t* positions, const float* turned, float* scores,
                       int64_t* slots) {
   const Task task{G, M, D, k, queries, start, stop, n_packed, packed_first, packed_n, packed_keys,
+                  n_loose, loose_first, loose_stop,
                   {n_slab, slab_first, slab_stride, slab_keys, slab_scales,
                    static_cast<Kind>(kind), D},
                   {table, n_table, shift}, positions, turned, largest, rounded, scores, slots};

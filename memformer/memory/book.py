@@ -192,6 +192,11 @@ class Book:
             if first < last:
                 yield slab.part(first, last)
 
+    def slabs(self, start: int, stop: int) -> list[Run]:
+        """The slabs that hold slots of [start, stop), whole: with slots before and after."""
+        start, stop = max(start, self.start), min(stop, self.stop)
+        return [slab for slab in self._slabs if slab.first < stop and slab.stop > start]
+
     def gather(self, slots: Tensor, of: Of) -> Tensor:
         """Keys or values at slots (G, M), as they are read: (G, M, D); slot -1 gives zeros."""
         G, D = self.n_kv_head, self.head_dim

@@ -7,24 +7,23 @@ are those of `exact`, up to the order of float32 sums.
     G key/value heads, M queries of one key/value head, D head_dim, k pairs wanted
 """
 
-import ctypes
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.machinery import EXTENSION_SUFFIXES
-from pathlib import Path
+from operator import is_not
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
+from memformer.memory import compiled
 from memformer.memory.book import Book, Of
+from memformer.memory.compiled import address, longs, pointers
 from memformer.memory.rotary import turn, turns
 from memformer.memory.search import Hits, Search
 
 GROUP_LEN = 1024
 """Pairs packed together, rounded up to whole pages."""
-_ABI = 3  # of the calls, as in _fused.cpp
+FEW_QUERIES = 8
+"""So many of a head and fewer are compared with keys that are not packed as these are stored."""
 _F32, _I64 = torch.float32, torch.int64
 _KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}  # as in _fused.cpp
 PATHS = ("portable", "avx2", "avx512", "avx512_bf16", "amx")
@@ -39,6 +38,28 @@ class _Packed(NamedTuple):
     rounded: float  # norm of what rounding took from a key
 
 
+class _Joined(NamedTuple):
+    """Packed stretches as the calls take them; the tensors behind the pointers are in `parts`."""
+
+    parts: list[_Packed]
+    first: Any
+    n: Any
+    keys: Any
+    largest: float
+    rounded: float
+
+    @classmethod
+    def of(cls, parts: list[_Packed]) -> "_Joined":
+        return cls(
+            parts,
+            longs([p.first for p in parts]),
+            longs([p.n for p in parts]),
+            pointers([p.keys for p in parts]),
+            max((p.largest for p in parts), default=0.0),
+            max((p.rounded for p in parts), default=0.0),
+        )
+
+
 @dataclass(frozen=True)
 class _Group:
     """Slots whose keys are packed together, when first searched: as stored (None), and turned by
@@ -47,6 +68,9 @@ class _Group:
     first: int
     stop: int
     packed: dict[tuple[float, int] | None, _Packed] = field(default_factory=dict)
+    joined: dict[int, _Joined] = field(default_factory=dict)
+    """As stored, with all groups before it from a first slot on: these are the same wherever this
+    group is. Kept by the last group only."""
 
 
 class _Slabs(NamedTuple):
@@ -61,7 +85,7 @@ class _Slabs(NamedTuple):
 
     @classmethod
     def of(cls, of: Of, book: Book, start: int, stop: int) -> "_Slabs":
-        runs = list(book.runs(start, stop))
+        runs = book.slabs(start, stop)
         rows, scales = zip(*(run.stored(of) for run in runs), strict=True)
         for row, scale in zip(rows, scales, strict=True):
             if row.device.type != "cpu" or row.dtype not in _KINDS or row.stride(1) != row.shape[2]:
@@ -70,10 +94,10 @@ class _Slabs(NamedTuple):
                 raise TypeError(f"fused: scales {scale.stride()} apart, rows {row.stride()}")
         return cls(
             len(runs),
-            _longs([run.first for run in runs]),
-            _longs([row.stride(0) for row in rows]),
-            _pointers(rows),
-            None if scales[0] is None else _pointers(scales),
+            longs([run.first for run in runs]),
+            longs([row.stride(0) for row in rows]),
+            pointers(rows),
+            None if scales[0] is None else pointers(scales),
             _KINDS[rows[0].dtype],
         )
 
@@ -101,7 +125,7 @@ class FusedSearch(Search):
     """
 
     def __init__(self, head_dim: int, *, path: str | None = None) -> None:
-        library = _library()
+        library = compiled.library_or_none()
         if library is None:
             raise ValueError(
                 "search='fused' needs the compiled part, which was not built: install a C++ "
@@ -144,28 +168,50 @@ class FusedSearch(Search):
         scores = torch.full((G, M, k), -torch.inf, dtype=torch.float32, device="cpu")
         slots = torch.full((G, M, k), -1, dtype=torch.int64, device="cpu")
         lowest, highest = (int(start.min()), int(stop.max())) if M else (0, 0)
-        parts = self._parts(book, lowest, highest, rotary) if lowest < highest else []
-        if not parts:
+        if lowest >= highest:
             return Hits(scores, slots)
+        parts, loose = self._parts(book, lowest, highest, rotary, is_packed=M > FEW_QUERIES)
+        packed = self._joined(book, parts, rotary)
         queries, start, stop = queries.contiguous(), start.contiguous(), stop.contiguous()
         turned = None if rotary is None else turn(queries, rotary.positions, rotary.base)
-        slabs = _Slabs.of("keys", book, parts[0].first, parts[-1].first + parts[-1].n)
+        ends = [(p.first, p.first + p.n) for p in parts] + loose
+        slabs = _Slabs.of("keys", book, min(a for a, _ in ends), max(b for _, b in ends))
         self.library.memformer_search(
             self.path, torch.get_num_threads(), G, M, D, k,
-            _at(queries, _F32), _at(start, _I64), _at(stop, _I64),
-            len(parts), _longs([p.first for p in parts]), _longs([p.n for p in parts]),
-            _pointers([p.keys for p in parts]),
-            *slabs, max(p.largest for p in parts), max(p.rounded for p in parts),
-            *_by_distance(rotary), None if turned is None else _at(turned, _F32),
-            _at(scores, _F32), _at(slots, _I64),
+            address(queries, _F32), address(start, _I64), address(stop, _I64),
+            len(parts), packed.first, packed.n, packed.keys,
+            len(loose), longs([a for a, _ in loose]), longs([b for _, b in loose]), *slabs,
+            packed.largest, packed.rounded,
+            *_by_distance(rotary), None if turned is None else address(turned, _F32),
+            address(scores, _F32), address(slots, _I64),
         )  # fmt: skip
         return Hits(scores, slots)
 
+    def _joined(self, book: Book, parts: list[_Packed], rotary: LaneRotary | None) -> _Joined:
+        """The parts as the calls take them: made once where they are whole groups as stored."""
+        groups = cast(list[_Group], book.groups)
+        last = groups[-1] if groups else None
+        if (
+            rotary is not None
+            or last is None
+            or not parts
+            or parts[-1] is not last.packed.get(None)
+        ):
+            return _Joined.of(parts)
+        kept = last.joined.get(parts[0].first)
+        # the parts are compared, for those before may have been packed for one call
+        if kept is None or len(kept.parts) != len(parts) or any(map(is_not, kept.parts, parts)):
+            kept = last.joined[parts[0].first] = _Joined.of(parts)
+            for group in groups[:-1]:
+                group.joined.clear()
+        return kept
+
     def _parts(
-        self, book: Book, lowest: int, highest: int, rotary: LaneRotary | None
-    ) -> list[_Packed]:
+        self, book: Book, lowest: int, highest: int, rotary: LaneRotary | None, *, is_packed: bool
+    ) -> tuple[list[_Packed], list[tuple[int, int]]]:
         """Packed keys that cover the slots [lowest, highest), which the book holds; ascending. What
-        stands before the first group or after the last is packed for this call."""
+        stands before the first group or after the last is packed for this call, or, if not
+        `is_packed`, named apart."""
         groups = cast(list[_Group], book.groups)
         if rotary is not None:  # turned keys are searched near the queries only
             for group in groups:
@@ -177,11 +223,12 @@ class FusedSearch(Search):
             if group.stop > lowest and group.first < highest
         ]
         begin, end = (groups[0].first, groups[-1].stop) if groups else (lowest, lowest)
-        if lowest < min(begin, highest):
-            parts.insert(0, self._pack(book, lowest, min(begin, highest), rotary))
-        if max(end, lowest) < highest:
-            parts.append(self._pack(book, max(end, lowest), highest, rotary))
-        return parts
+        around = ((lowest, min(begin, highest)), (max(end, lowest), highest))
+        loose = [(first, stop) for first, stop in around if first < stop]
+        if not is_packed:
+            return parts, loose
+        parts += [self._pack(book, first, stop, rotary) for first, stop in loose]
+        return sorted(parts, key=lambda part: part.first), []
 
     def _of_group(self, book: Book, group: _Group, rotary: LaneRotary | None) -> _Packed:
         kind = None if rotary is None else (rotary.base, rotary.shift)
@@ -202,9 +249,9 @@ class FusedSearch(Search):
         norms = torch.empty(G, 2, dtype=_F32, device="cpu")
         for g in range(G):
             self.library.memformer_pack(
-                _at(keys[g], keys.dtype), int(keys.dtype == torch.bfloat16), n, D,
-                None if turned_by is None else _at(turned_by, _F32),
-                _at(packed[g], torch.bfloat16), _at(norms[g], _F32),
+                address(keys[g], keys.dtype), int(keys.dtype == torch.bfloat16), n, D,
+                None if turned_by is None else address(turned_by, _F32),
+                address(packed[g], torch.bfloat16), address(norms[g], _F32),
             )  # fmt: skip
         largest, rounded = norms.amax(0).tolist()
         return _Packed(first, n, packed, largest, rounded)
@@ -213,7 +260,7 @@ class FusedSearch(Search):
 def can_take(book: Book, dtype: torch.dtype) -> bool:
     """Whether `take_rows` serves these pages and operands of this dtype."""
     narrow = dtype in (torch.float32, torch.bfloat16)
-    return narrow and book.device.type == "cpu" and _library() is not None
+    return narrow and book.device.type == "cpu" and compiled.library_or_none() is not None
 
 
 def take_rows(
@@ -238,7 +285,7 @@ def take_rows(
     Returns:
         (G, M, k) or (G, M, D) float32.
     """
-    library = _library()
+    library = compiled.library_or_none()
     G, M, k = slots.shape
     out = torch.empty(G, M, book.head_dim if is_sum else k, dtype=torch.float32, device="cpu")
     a, slots = a.contiguous(), slots.contiguous()
@@ -247,74 +294,15 @@ def take_rows(
     slabs = _Slabs.of(of, book, book.start, book.stop)
     library.memformer_take(
         library.memformer_best_path(), torch.get_num_threads(), int(is_sum),
-        G, M, book.head_dim, k, _at(a, _F32), _at(slots, _I64),
-        *slabs, *_by_distance(rotary), _at(out, _F32),
+        G, M, book.head_dim, k, address(a, _F32), address(slots, _I64),
+        *slabs, *_by_distance(rotary), address(out, _F32),
     )  # fmt: skip
     return out
-
-
-@cache
-def is_built() -> bool:
-    """Whether the compiled part is here."""
-    return _library() is not None
-
-
-@cache
-def _library() -> Any:
-    here = Path(__file__).parent
-    for suffix in EXTENSION_SUFFIXES:
-        path = here / f"_fused{suffix}"
-        if path.is_file():
-            library = ctypes.CDLL(str(path))
-            break
-    else:
-        return None
-    if library.memformer_abi() != _ABI:
-        raise ImportError(
-            f"{path} was built from another version of the sources: install the package again"
-        )
-    long, pointer, integer = ctypes.c_int64, ctypes.c_void_p, ctypes.c_int
-    library.memformer_pack.restype = None
-    library.memformer_pack.argtypes = [pointer, integer, long, long, pointer, pointer, pointer]
-    library.memformer_search.restype = None
-    library.memformer_search.argtypes = [
-        integer, integer, long, long, long, long,
-        pointer, pointer, pointer,
-        long, pointer, pointer, pointer,
-        long, pointer, pointer, pointer, pointer,
-        integer, ctypes.c_float, ctypes.c_float, pointer, long, long, pointer,
-        pointer, pointer, pointer,
-    ]  # fmt: skip
-    library.memformer_take.restype = None
-    library.memformer_take.argtypes = [
-        integer, integer, integer, long, long, long, long,
-        pointer, pointer, long, pointer, pointer, pointer, pointer, integer,
-        pointer, long, long, pointer, pointer,
-    ]  # fmt: skip
-    return library
 
 
 def _by_distance(rotary: LaneRotary | None) -> tuple[Any, ...]:
     """The table of turns, its rows, the shift from slot to position, the queries' positions."""
     if rotary is None:
         return None, 0, 0, None
-    table, positions = _at(rotary.table, _F32), _at(rotary.positions, _I64)
+    table, positions = address(rotary.table, _F32), address(rotary.positions, _I64)
     return table, len(rotary.table), rotary.shift, positions
-
-
-def _at(tensor: Tensor, dtype: torch.dtype) -> int:
-    """Where C finds a tensor: it reads what it is told to expect, so that is checked here."""
-    if tensor.dtype != dtype or tensor.device.type != "cpu" or not tensor.is_contiguous():
-        raise TypeError(
-            f"fused: a contiguous {dtype} tensor on the CPU is wanted, got {tensor.dtype} on "
-            f"{tensor.device} with strides {tensor.stride()}"
-        )
-    return tensor.data_ptr()
-
-
-def _longs(values: list[int]) -> Any:
-    return (ctypes.c_int64 * len(values))(*values)
-
-
-def _pointers(tensors: Sequence[Tensor]) -> Any:
-    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))

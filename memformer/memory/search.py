@@ -95,8 +95,9 @@ def build_search(config: MemoryConfig, head_dim: int, device: torch.device) -> S
         ValueError: the compiled part is missing, or FAISS cannot build an index of that name.
     """
     from memformer.memory.blocked import BlockedSearch
+    from memformer.memory.compiled import is_built
     from memformer.memory.exact import ExactSearch
-    from memformer.memory.fused import FusedSearch, is_built
+    from memformer.memory.fused import FusedSearch
 
     name = config.search
     if name == "auto":

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from memformer.memory.pages import PagedMemory
 from memformer.model.sums import Sums
+from memformer.model.tape import Taped
 
 
 class Retrieved(NamedTuple):
@@ -39,6 +40,8 @@ class AttentionOut(NamedTuple):
     retrieved: Retrieved | None
     compressive: Sums | None = None
     """What a compressive memory holds after the segment."""
+    taped: Taped | None = None
+    """Where keys and values lie, if there is room behind them."""
 
 
 @dataclass
@@ -74,6 +77,8 @@ class AttentionState:
     compressive: Sums | None = None
     """What a compressive memory holds: all whole blocks read. With grad_segments > 1 all of it
     stays in the autograd graph until `detach`."""
+    taped: Taped | None = None
+    """Where keys and values lie, if there is room behind them for the next token's."""
 
     @classmethod
     def empty(
@@ -114,17 +119,47 @@ class AttentionState:
     def advance(self, out: AttentionOut) -> None:
         """Remember a segment that was read from this state: the window slides, and what leaves it
         goes to the sinks or to the memory."""
+        if out.taped is not None and self._steps_on(out, out.taped):
+            return
         # what is remembered in inference mode must still serve a training step
         with torch.inference_mode(False):
             keys, values, fraction = (
                 x.clone() if x.is_inference() else x for x in (out.keys, out.values, out.fraction)
             )
-            self._slide(keys, values, fraction, out.lengths)
+            self._slide(keys, values, fraction, out.lengths, out.taped)
             if out.compressive is not None:
                 sums = Sums(*(x.clone() if x.is_inference() else x for x in out.compressive))
                 self.compressive = sums if self.grad_segments > 1 else sums.detach()
 
-    def _slide(self, keys: Tensor, values: Tensor, fraction: Tensor, lengths: list[int]) -> None:
+    def _steps_on(self, out: AttentionOut, taped: Taped) -> bool:
+        """What `_slide` does after one token of each lane that lies on a tape, with full windows
+        and without live segments, where it only looks one column on; whether it was so."""
+        R = self.window - 1
+        if (
+            self.grad_segments > 1
+            or out.compressive is not None
+            or self.keys.shape[2] != R
+            or any(n != 1 for n in out.lengths)
+            or any(n != R for n in self.n_held)
+        ):
+            return False
+        for lane in range(len(out.lengths)):
+            if self.memory is not None or self.n_read[lane] - R < self.n_sink:
+                gone = out.keys[lane, :, :1], out.values[lane, :, :1], out.fraction[lane, :1]
+                self._let_go(lane, *gone)
+        self.taped = taped.after(1)
+        self.keys, self.values, self.fraction = self.taped.columns(R)
+        self.n_read = [n + 1 for n in self.n_read]
+        return True
+
+    def _slide(
+        self,
+        keys: Tensor,
+        values: Tensor,
+        fraction: Tensor,
+        lengths: list[int],
+        out_taped: Taped | None,
+    ) -> None:
         live = [*self.recent_lengths, lengths] if self.grad_segments > 1 else []
         self.recent_lengths = live[-(self.grad_segments - 1) :] if live else []
         n_live = [sum(each) for each in zip(*self.recent_lengths, strict=True)] or [0] * len(keys)
@@ -135,6 +170,7 @@ class AttentionState:
             first = before - self.n_held[lane]  # column of the oldest pair held
             gone = slice(first, first + n_leave)
             self._let_go(lane, keys[lane, :, gone], values[lane, :, gone], fraction[lane, gone])
+        self.taped = None if out_taped is None else out_taped.after(lengths[0])
         self.keys = _last(keys, lengths, R, before, n_live)
         self.values = _last(values, lengths, R, before, n_live)
         self.fraction = _last(fraction[:, None, :, None], lengths, R, before, n_live)[:, 0, :, 0]

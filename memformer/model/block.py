@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from memformer.config import DecoderConfig
+from memformer.model import one_token
 from memformer.model.attention_state import AttentionOut, AttentionState
 from memformer.model.convolution import ShortConvolution
 from memformer.model.memory_attention import MemoryAttention, Prefix
@@ -79,6 +80,15 @@ class Block(nn.Module):
 
         Without the inputs `before` it there is no convolution.
         """
+        if prefix is None and one_token.is_served(x, state):
+            weights = one_token.weights_of(self)
+            if weights is not None:
+                one = one_token.read(self, weights, x, before, state, u)
+                o, out = self.attention.read(
+                    one.q, one.columns, one.window, state, u, lengths, want_retrieved
+                )
+                x, attended = one_token.back(self, weights, x, o)
+                return x, out._replace(x=attended), one.h
         h = self.attention_norm(x)
         h = h if self.attention_film is None else self.attention_film(h, u)
         mixed = h if self.conv is None or before is None else self.conv(h, before)

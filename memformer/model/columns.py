@@ -11,6 +11,7 @@ from torch import Tensor
 
 from memformer.memory.pages import PagedMemory
 from memformer.model.attention_state import AttentionState
+from memformer.model.tape import Taped, write_on
 
 
 class Columns(NamedTuple):
@@ -22,12 +23,21 @@ class Columns(NamedTuple):
     """(B, G, C, D)"""
     fraction: Tensor
     """(B, C)"""
-    token_index: Tensor
-    """(B, C)"""
+    n_read: list[int]
+    """Tokens of each lane before the segment."""
     n_query: int
     """The last `L` columns are the segment's own."""
     n_leaving: int
     """Columns, the oldest, that are outside the window of some query."""
+    taped: Taped | None
+    """Where keys and values lie, if there is room behind them."""
+
+    @property
+    def token_index(self) -> Tensor:
+        """(B, C)"""
+        first = self.n_query - self.keys.shape[2]
+        n_read = torch.tensor(self.n_read, device=self.keys.device)[:, None]
+        return n_read + torch.arange(first, self.n_query, device=self.keys.device)
 
     def positions(self) -> tuple[Tensor, Tensor]:
         """Positions of the segment's queries and of the columns, (1, L) and (1, C).
@@ -61,16 +71,24 @@ class ColumnValues(NamedTuple):
 def columns_of(k: Tensor, v: Tensor, fraction: Tensor, state: AttentionState) -> Columns:
     """The columns of a segment's keys and values (B, G, L, D) and fractions (B, L)."""
     L, R = k.shape[2], state.keys.shape[2]
-    n_read = torch.tensor(state.n_read, device=k.device)[:, None]
-    token = n_read - R + torch.arange(R + L, device=k.device)  # (B, C)
+    if L == 1 and not torch.is_grad_enabled():  # else they may be kept for going backward
+        recent = state.keys, state.values, state.fraction
+        return columns_on(write_on(state.taped, recent, (k, v, fraction)), state)
     return Columns(
         torch.cat((state.keys, k), dim=2),
         torch.cat((state.values, v), dim=2),
         torch.cat((state.fraction, fraction), dim=1),
-        token,
+        state.n_read,
         L,
         max(0, R + L - state.window),
+        None,
     )
+
+
+def columns_on(taped: Taped, state: AttentionState) -> Columns:
+    """The columns of one token whose pair was written on a tape, behind those of the state."""
+    R = state.keys.shape[2]
+    return Columns(*taped.columns(R + 1), state.n_read, 1, max(0, R + 1 - state.window), taped)
 
 
 def columns_at(x: Tensor, place: Tensor) -> Tensor:

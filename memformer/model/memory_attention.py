@@ -165,11 +165,34 @@ class MemoryAttention(nn.Module):
         """
         if len(x) != len(state.n_read):
             raise ValueError(f"x has {len(x)} lanes, the state has {len(state.n_read)}")
-        q, k, v = self._project(x)
         if fraction is None:
             fraction = torch.full(x.shape[:2], torch.nan, device=x.device)
+        lengths = [x.shape[1]] * len(x) if lengths is None else lengths
+        q, k, v = self.project(x)
         columns = columns_of(k, v, fraction, state)
-        local = [self._window_part(q, fraction, columns, state)]
+        window = self._window_part(q, fraction, columns, state)
+        o, out = self.read(q, columns, window, state, fraction, lengths, want_retrieved, prefix)
+        return out._replace(x=self.o(rearrange(o, "b h l d -> b l (h d)")))
+
+    def read(
+        self,
+        q: Tensor,
+        columns: Columns,
+        window: Part,
+        state: AttentionState,
+        fraction: Tensor,
+        lengths: list[int],
+        want_retrieved: bool = False,
+        prefix: Prefix | None = None,
+    ) -> tuple[Tensor, AttentionOut]:
+        """What queries read, (B, H, L, D), before it is projected; see `forward`.
+
+        Args:
+            q: (B, H, L, D), of `project`.
+            columns: the recent pairs and the segment's.
+            window: the part of the window.
+        """
+        local = [window]
         if self.n_sink:
             local.append(self._sink_part(q, columns, state))
         if prefix is not None:
@@ -177,7 +200,6 @@ class MemoryAttention(nn.Module):
             logits = rotary_logits(q, prefix.keys, q_at, prefix.at, self.rope_base)
             local.append(Part(logits, prefix.values))
         retrieved = compressive = None
-        lengths = [x.shape[1]] * len(x) if lengths is None else lengths
         if self.compressive is not None and state.compressive is not None:
             o, compressive = self.compressive(
                 q, _attend_locally(local), columns, state.compressive, state.n_read, lengths
@@ -189,16 +211,18 @@ class MemoryAttention(nn.Module):
             o, weights = self._combine(local, [each.part for each in found], self.memory_config)
             if want_retrieved:
                 retrieved = _retrieved(weights, found, self.memory_config.n_retrieved)
-        x = self.o(rearrange(o.type_as(q), "b h l d -> b l (h d)"))
-        return AttentionOut(
-            x, columns.keys, columns.values, columns.fraction, lengths, retrieved, compressive
-        )
+        return o.type_as(q), AttentionOut(
+            q, columns.keys, columns.values, columns.fraction, lengths, retrieved, compressive,
+            columns.taped,
+        )  # fmt: skip
 
     def queries(self, x: Tensor) -> Tensor:
         """x (B, L, n_embd) -> (B, H, L, D): what the memory is asked with, without position."""
-        return self._project(x)[0]
+        return self.project(x)[0]
 
-    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x (B, L, n_embd) -> queries (B, H, L, D), keys and values (B, G, L, D), all without
+        position; queries are scaled so that inner products are logits."""
         q = rearrange(self.q(x), "b l (h d) -> b h l d", d=self.head_dim)
         k = rearrange(self.k(x), "b l (g d) -> b g l d", d=self.head_dim)
         v = rearrange(self.v(x), "b l (g d) -> b g l d", d=self.head_dim)

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from memformer.config import MemoryConfig
-from memformer.memory import PagedMemory, blocked, faiss_search, fused
+from memformer.memory import PagedMemory, blocked, compiled, faiss_search, fused
 
 G, D = 2, 8
-EXACT = {"exact": {}, "blocked": {}, "Flat": {}, **({"fused": {}} if fused.is_built() else {})}
+EXACT = {"exact": {}, "blocked": {}, "Flat": {}, **({"fused": {}} if compiled.is_built() else {})}
 APPROXIMATE = {
     "HNSW32": {"efSearch": 64},
     "IVF16,Flat": {"nprobe": 8},

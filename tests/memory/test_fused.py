@@ -6,20 +6,20 @@ The memory's contract is tested over it as over every other backend, in `test_co
 import pytest
 import torch
 
-from memformer.memory import fused, search
+from memformer.memory import compiled, fused, search
 from memformer.memory.book import Book
 from memformer.memory.exact import ExactSearch
 from memformer.memory.fused import PATHS, FusedSearch
 from memformer.memory.rotary import Rotary
 from tests.memory.conftest import D, G, fill, make, whole
 
-needs_build = pytest.mark.skipif(not fused.is_built(), reason="the compiled part was not built")
+needs_build = pytest.mark.skipif(not compiled.is_built(), reason="the compiled part was not built")
 
 
 def paths():
-    if not fused.is_built():
+    if not compiled.is_built():
         return [pytest.param("portable", marks=needs_build)]
-    return PATHS[: fused._library().memformer_best_path() + 1]
+    return PATHS[: compiled.library_or_none().memformer_best_path() + 1]
 
 
 def book(n, *, heads=2, head_dim=16, page_len=16, dtype=torch.float32, capacity=None, scale=None):
@@ -148,7 +148,7 @@ def test_auto_says_what_it_chose_and_why_and_says_it_once(caplog):
     with caplog.at_level("INFO"):
         make("auto")
         make("auto")
-    name = "fused" if fused.is_built() else "exact"
+    name = "fused" if compiled.is_built() else "exact"
     assert [r.message.split(":")[0] for r in caplog.records] == [f"search 'auto' uses '{name}'"]
 
 
@@ -163,8 +163,8 @@ def test_auto_takes_fused_where_it_can(arguments, name, why):
 
 
 def test_without_the_compiled_part_auto_searches_exactly_and_fused_is_an_error(monkeypatch):
-    monkeypatch.setattr(fused, "_library", lambda: None)
-    monkeypatch.setattr(fused, "is_built", lambda: False)
+    monkeypatch.setattr(compiled, "library_or_none", lambda: None)
+    monkeypatch.setattr(compiled, "is_built", lambda: False)
     memory = make("auto")
     fill(memory, 40)
     assert isinstance(memory.backend, ExactSearch)
@@ -180,7 +180,7 @@ def test_odd_head_dim_and_a_path_that_is_not_here_are_errors(monkeypatch):
     with pytest.raises(ValueError, match="even head_dim, got 7"):
         FusedSearch(7)
     library = type("Old", (), {"memformer_best_path": staticmethod(lambda: 1)})
-    monkeypatch.setattr(fused, "_library", lambda: library)
+    monkeypatch.setattr(compiled, "library_or_none", lambda: library)
     with pytest.raises(ValueError, match="at most 'avx2' on this machine, got 'avx512'"):
         FusedSearch(8, path="avx512")
 
@@ -210,7 +210,7 @@ def test_torchs_default_dtype_changes_nothing(another_default_dtype):
 @pytest.mark.parametrize("search_name", ["fused", "exact"])
 @pytest.mark.parametrize("dtype", [torch.int16, torch.int32])
 def test_bounds_of_any_integer_dtype(search_name, dtype):
-    if search_name == "fused" and not fused.is_built():
+    if search_name == "fused" and not compiled.is_built():
         pytest.skip("the compiled part was not built")
     memory = make(search_name)
     fill(memory, 90)
@@ -245,6 +245,34 @@ def test_shapes_that_do_not_belong_together_are_errors():
 
 @needs_build
 def test_compiled_part_of_another_version_is_refused(monkeypatch):
-    monkeypatch.setattr(fused, "_ABI", 999)
+    monkeypatch.setattr(compiled, "_ABI", 999)
     with pytest.raises(ImportError, match="another version of the sources: install the package"):
-        fused._library.__wrapped__()
+        compiled.library_or_none.__wrapped__()
+
+
+@needs_build
+def test_few_queries_find_the_same_after_writing_forking_and_rewinding(monkeypatch):
+    monkeypatch.setattr(fused, "GROUP_LEN", 8)
+    memory = make("fused", page_len=4, capacity=160)
+    exact = make("exact", page_len=4, capacity=160)
+    queries = torch.randn(1, 2 * G, 1, D)  # few: what is not packed is scored as stored
+
+    def agree(one, other):
+        one, other = one.search(queries, 5), other.search(queries, 5)
+        torch.testing.assert_close(one.scores, other.scores, atol=1e-5, rtol=1e-5)
+        assert one.slots.equal(other.slots)
+
+    for n in (3, 60, 1, 110):
+        torch.manual_seed(n)
+        fill(memory, n)
+        torch.manual_seed(n)
+        fill(exact, n)
+        agree(memory, exact)
+        agree(memory, exact)
+    forks = memory.fork(1), exact.fork(1)
+    for each in forks:
+        torch.manual_seed(1)
+        each.rewind(lane=0, to=150)
+        fill(each, 30)
+    agree(*forks)
+    agree(memory, exact)

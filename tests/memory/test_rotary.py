@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from memformer.memory import fused, taken
+from memformer.memory import compiled, taken
 from memformer.memory.rotary import Rotary, frequencies, turn, turns
 from memformer.model.positions import rotate
 from tests.memory.conftest import D, G, fill, make
 
-pytestmark = pytest.mark.skipif(not fused.is_built(), reason="the compiled part was not built")
+pytestmark = pytest.mark.skipif(not compiled.is_built(), reason="the compiled part was not built")
 BASE, SHIFT, N_REP = 100.0, 3, 2
 
 

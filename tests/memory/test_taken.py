@@ -4,7 +4,7 @@ gradients."""
 import pytest
 import torch
 
-from memformer.memory import fused, taken
+from memformer.memory import compiled, taken
 from memformer.memory.book import Book
 
 SIZES = [  # lanes, query heads, key/value heads, queries, pairs taken, head_dim, page_len
@@ -53,7 +53,7 @@ def plainly(a, made, slots, of, is_sum):
 def test_products_and_gradients_equal_the_definition(
     size, is_sum, of, dtype, is_compiled, monkeypatch
 ):
-    if is_compiled and not fused.is_built():
+    if is_compiled and not compiled.is_built():
         pytest.skip("the compiled part was not built")
     monkeypatch.setattr(taken, "can_take", lambda book, dtype: is_compiled)
     B, H, G, L, k, D, page_len = size
@@ -93,7 +93,7 @@ def test_plain_products_in_blocks_equal_one(monkeypatch):
     torch.testing.assert_close(taken.taken(a, made, slots, "keys", is_sum=False), whole)
 
 
-@pytest.mark.skipif(not fused.is_built(), reason="the compiled part was not built")
+@pytest.mark.skipif(not compiled.is_built(), reason="the compiled part was not built")
 @pytest.mark.parametrize("is_sum", [False, True])
 def test_threads_and_instruction_sets_change_little(is_sum, monkeypatch):
     made = books(1, 2, 40, 8)
@@ -106,7 +106,7 @@ def test_threads_and_instruction_sets_change_little(is_sum, monkeypatch):
         assert taken.taken(a, made, slots, "keys", is_sum=is_sum).equal(one)
     finally:
         torch.set_num_threads(before)
-    library = fused._library()
+    library = compiled.library_or_none()
     for path in range(library.memformer_best_path()):
 
         class Older:
@@ -116,7 +116,7 @@ def test_threads_and_instruction_sets_change_little(is_sum, monkeypatch):
             def memformer_best_path(path=path):
                 return path
 
-        monkeypatch.setattr(fused, "_library", lambda older=Older: older)
+        monkeypatch.setattr(compiled, "library_or_none", lambda older=Older: older)
         again = taken.taken(a, made, slots, "keys", is_sum=is_sum)
         torch.testing.assert_close(again, one, atol=1e-5, rtol=1e-5)
 

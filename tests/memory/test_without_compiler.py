@@ -12,7 +12,7 @@ import torch
 
 import memformer
 from memformer.config import DecoderConfig, MemoryConfig
-from memformer.memory import PagedMemory, fused, search
+from memformer.memory import PagedMemory, compiled, search
 from memformer.memory.blocked import BlockedSearch
 from memformer.memory.exact import ExactSearch
 from memformer.memory.faiss_search import FaissSearch
@@ -25,7 +25,7 @@ PACKAGE = Path(memformer.__file__).parent
 
 def forget():
     """Whether there is a library is found out once a process."""
-    for cached in (fused._library, fused.is_built, search._say_choice):
+    for cached in (compiled.library_or_none, compiled.is_built, search._say_choice):
         cached.cache_clear()
 
 
@@ -33,7 +33,7 @@ def forget():
 def no_library(monkeypatch):
     """As after an installation in which the compiler failed: no file of that name."""
     with monkeypatch.context() as patched:
-        patched.setattr(fused, "EXTENSION_SUFFIXES", [".none"])
+        patched.setattr(compiled, "EXTENSION_SUFFIXES", [".none"])
         forget()
         yield
     forget()
@@ -81,17 +81,17 @@ def products(memory, queries):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_searches_products_and_gradients_are_those_of_the_library(request, dtype):
-    if not fused.is_built():
+    if not compiled.is_built():
         pytest.skip("the compiled part was not built: there is nothing to compare with")
     memory = make("auto", 2, dtype=dtype, capacity=70)
     fill(memory, 80)
     queries = torch.randn(2, 4, 3, D)
-    compiled = products(memory, queries)
+    with_library = products(memory, queries)
     request.getfixturevalue("no_library")
     twin = make("auto", 2, dtype=dtype, capacity=70)
     twin.books = memory.books
-    assert fused._library() is None and isinstance(twin.backend, ExactSearch)
-    for plain, ours in zip(products(twin, queries), compiled, strict=True):
+    assert compiled.library_or_none() is None and isinstance(twin.backend, ExactSearch)
+    for plain, ours in zip(products(twin, queries), with_library, strict=True):
         torch.testing.assert_close(plain, ours, atol=1e-4, rtol=1e-4)
 
 
@@ -140,7 +140,7 @@ def test_a_decoder_reads_and_learns_the_same(request, positions, combine):
 
     logits, gradients = read()
     request.getfixturevalue("no_library")
-    assert not fused.is_built()
+    assert not compiled.is_built()
     plain_logits, plain_gradients = read()
     torch.testing.assert_close(plain_logits, logits, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(plain_gradients, gradients, atol=1e-3, rtol=1e-3)
@@ -165,7 +165,9 @@ print(memformer.__file__)
 def test_a_copy_of_the_package_without_the_library_works(tmp_path):
     """A process of its own, in which the library is nowhere."""
     shutil.copytree(
-        PACKAGE, tmp_path / "memformer", ignore=shutil.ignore_patterns("_fused*", "__pycache__")
+        PACKAGE,
+        tmp_path / "memformer",
+        ignore=shutil.ignore_patterns("_fused*", "_token*", "__pycache__"),
     )
     done = subprocess.run(
         [sys.executable, "-c", CODE, str(tmp_path / "saved")], capture_output=True, text=True,

@@ -16,7 +16,7 @@ from memformer.model.positions import rotate, rotate_by_fraction
 def attention(layer: MemoryAttention, x: Tensor, u: Tensor) -> Tensor:
     """x (T, n_embd), u (T,) of one manuscript -> (T, n_embd)."""
     T = len(x)
-    q, k, v = (part[0] for part in layer._project(x[None]))  # (H, T, D), (G, T, D) twice
+    q, k, v = (part[0] for part in layer.project(x[None]))  # (H, T, D), (G, T, D) twice
     n_rep = layer.n_head // layer.n_kv_head
     k, v = k.repeat_interleave(n_rep, 0), v.repeat_interleave(n_rep, 0)  # (H, T, D)
     rows = []

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from memformer.config import MemoryConfig
-from memformer.memory import fused
+from memformer.memory import compiled
 from memformer.model.memory_attention import MemoryAttention
 from tests.model import naive
 from tests.model.conftest import lively
@@ -23,7 +23,7 @@ CASES = [
 ]
 
 
-SEARCHES = ("exact", "fused") if fused.is_built() else ("exact",)
+SEARCHES = ("exact", "fused") if compiled.is_built() else ("exact",)
 
 
 def layer_of(
