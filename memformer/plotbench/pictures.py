@@ -60,8 +60,8 @@ def curves(found: Findings) -> Plot:
         if is_share:
             axes.set_ylim(-0.02, 1.02)
         else:  # what is next to nothing is not to look like something
-            low, high = axes.get_ylim()
-            axes.set_ylim(min(low, -_LEAST_NATS), max(high, _LEAST_NATS))
+            bottom, top = axes.get_ylim()
+            axes.set_ylim(min(bottom, -_LEAST_NATS), max(top, _LEAST_NATS))
         axes.set_title(panel)
 
     left_out = len(found.models) - len(shown(found))
