@@ -2,9 +2,10 @@
 
 The peer's shape (`filled.py`), 65,536 pairs held at one memory layer of 8, bfloat16 autocast where
 the processor has it for training and reading (2 lanes of 512 tokens), float32 for writing one
-token. torch's profiler names its own operations; the search is timed around its call. A floor is
-what the linear layers and the search must multiply over the rate of a large product here, and what
-writing must read (weights, packed keys, window) over the rate at which a large array is summed.
+token. torch's profiler names its own operations; the search and the compiled calls of one token are
+timed around. A floor is what the linear layers and the search must multiply over the rate of a
+large product here, and what writing must read (weights, packed keys, window) over the rate at which
+a large array is summed.
 
     python benchmarks/profile_steps.py benchmarks/results/profile_steps.json
     PYTHONPATH=../first python benchmarks/profile_steps.py benchmarks/results/profile_steps.json \\
@@ -14,6 +15,7 @@ writing must read (weights, packed keys, window) over the rate at which a large 
 import argparse
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -49,19 +51,26 @@ KINDS = {
     "optimiser": ("aten::_fused_adamw_",),
 }
 """What an operation of torch counts as; all others are elementwise work and sums."""
+APART: list[tuple[str, Any, str]] = [("search", PagedMemory, "search")]
+"""Calls of the compiled part, which torch's profiler does not see: timed around each."""
+with suppress(ImportError):  # a version before has none
+    from memformer.model import one_token
+
+    APART += [("compiled blocks", one_token, "read"), ("compiled blocks", one_token, "back")]
 
 
 def profiled(step: Callable[[], object]) -> dict[str, Any]:
     """Milliseconds a step, by kind; the search apart, and what is not inside torch."""
-    searching = 0.0
-    plain = PagedMemory.search
+    spent: dict[str, float] = {}
 
-    def search(*args: Any, **kwargs: Any) -> Any:
-        nonlocal searching
-        started = time.perf_counter()
-        found = plain(*args, **kwargs)
-        searching += time.perf_counter() - started
-        return found
+    def timed(kind: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            started = time.perf_counter()
+            found = work(*args, **kwargs)
+            spent[kind] = spent.get(kind, 0.0) + 1e3 * (time.perf_counter() - started)
+            return found
+
+        return call
 
     step()
     # the profiler keeps tensors longer: without room in the heap it would time page faults
@@ -72,14 +81,17 @@ def profiled(step: Callable[[], object]) -> dict[str, Any]:
         started = time.perf_counter()
         step()
         walls.append(time.perf_counter() - started)
-    with patch.object(PagedMemory, "search", search), profile() as seen:
-        step()
+    with ExitStack() as patched:
+        for kind, owner, name in APART:
+            patched.enter_context(patch.object(owner, name, timed(kind, getattr(owner, name))))
+        with profile() as seen:
+            step()
     kinds = dict.fromkeys((*KINDS, "elementwise and sums"), 0.0)
     for each in seen.key_averages():
         own = each.self_cpu_time_total / 1e3
         kind = next((k for k, names in KINDS.items() if each.key in names), "elementwise and sums")
         kinds[kind] += own
-    kinds["search"] = 1e3 * searching
+    kinds |= {kind: 0.0 for kind, _, _ in APART} | spent
     return {
         "milliseconds": round(1e3 * min(walls), 1),
         "kinds": {k: round(v, 1) for k, v in kinds.items()},
