@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from memformer.config.goodhart import PolicyConfig
+from memformer.reward.estimators import leave_one_out
 from memformer.reward.worlds.ideal_point import IdealPointWorld
 from memformer.reward.worlds.ideal_point_text import Writer, kl, log_prob, write, write_relaxed
 
@@ -87,8 +88,8 @@ def rloo_loss(
     with torch.no_grad():
         reward = _checked(score(texts))
         reward = reward - config.beta * (log_p - log_prob(world.writer, texts))
-        others = (reward.sum() - reward) / (len(reward) - 1)
-    return -((reward - others) * log_p).mean()
+    kept = leave_one_out(reward[None], torch.ones(1, len(reward), dtype=torch.bool))
+    return -(kept.share * kept.advantage * log_p).sum()
 
 
 def direct_loss(

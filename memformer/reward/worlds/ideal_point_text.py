@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from memformer.reward.relaxed import gumbel_rows
+
 _BY_KIND = (
     "Ada Ben Cora Dirk Edna Finn Greta Hugo Iris Jonas Karin Leo",
     "loves fears follows loses finds hides remembers betrays paints forgives sells buries "
@@ -104,9 +106,7 @@ def write_relaxed(
     noise = -(-uniform.clamp(1e-12, 1 - 1e-12).log()).log()
     rows = []
     for t in range(n_token):
-        soft = ((row @ table + noise[t]) / temperature).softmax(-1)
-        hard = torch.zeros_like(soft).scatter_(-1, soft.argmax(-1, keepdim=True), 1.0)
-        row = hard + soft - soft.detach()
+        _, row = gumbel_rows(row @ table, noise[t], temperature, is_hard=True)
         rows.append(row)
     return torch.stack(rows, dim=1)
 
