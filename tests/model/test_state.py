@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from memformer import Decoder
+from tests.model import laws
 from tests.model.conftest import lively, read, small_config
 
 
@@ -222,15 +223,7 @@ def test_two_grad_segments_reach_one_segment_back_through_pairs(tokens):
 
 
 def test_detach_lets_training_go_on_after_a_backward(model, tokens):
-    state = model.new_state(2, grad_segments=2)
-    for i in range(0, 96, 32):
-        losses = []
-        for j in (i, i + 16):
-            out = model(tokens[:, j : j + 16], state)
-            state.advance(out)
-            losses.append(out.logits.logsumexp(-1).mean())
-        sum(losses).backward()
-        state.detach()
+    laws.detach_lets_training_go_on(model, tokens)
 
 
 def test_training_through_memory_needs_no_retained_graph(model, tokens):
