@@ -6,7 +6,7 @@ setup(
     ext_modules=[
         Extension(
             "memformer.memory._fused",
-            ["memformer/memory/_fused.cpp", "memformer/memory/_token.cpp"],
+            [f"memformer/memory/_{part}.cpp" for part in ("fused", "token", "window")],
             language="c++",
             extra_compile_args=["-O3", "-std=c++17", "-pthread"],
             extra_link_args=["-pthread"],

@@ -131,6 +131,9 @@ class RunConfig:
     recompute: bool = False
     """Keep no activations within blocks and compute them again going backward (Chen et al. 2016,
     arXiv:1604.06174): less memory, about a third more time."""
+    compile: bool = False
+    """Blocks by `torch.compile` (`Decoder.compile_blocks`): a minute at the start, then quicker
+    steps."""
     watch_every: int = 50
     """Steps between looks at how memory is used."""
     validate_every: int = 500
@@ -152,6 +155,11 @@ class RunConfig:
         if self.low_rank.rank and not self.start:
             raise ValueError(
                 f"low_rank.rank={self.low_rank.rank} changes a trained decoder: name it by start"
+            )
+        if self.low_rank.rank and self.compile:
+            raise ValueError(
+                f"compile=True has no use for low_rank.rank={self.low_rank.rank}: blocks with "
+                "low-rank changes are not compiled, so leave it at False"
             )
         if self.seed >= 1 << 63:
             raise ValueError(f"seed must be below 2^63, got {self.seed}")

@@ -12,12 +12,10 @@
 //   D head_dim, even; P = D / 2 pairs of channels; k pairs wanted; M queries of one key/value head
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <limits>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -27,24 +25,8 @@
 #define ALWAYS_INLINE inline
 #endif
 
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
-#define HAS_X86 1
-#include <cpuid.h>
-#include <immintrin.h>
-#if defined(__linux__)
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
-#else
-#define HAS_X86 0
-#endif
-// compilers that know tiles
-#if HAS_X86 && ((defined(__clang__) && __clang_major__ >= 11) || \
-                (!defined(__clang__) && __GNUC__ >= 11))
-#define HAS_TILES 1
-#else
-#define HAS_TILES 0
-#endif
+#include "_threads.h"
+#include "_tiles.h"
 
 namespace {
 
@@ -92,6 +74,18 @@ inline std::pair<int64_t, int64_t> row_of(const Slabs& t, int64_t g, int64_t slo
     (t.first[middle] <= slot ? slab : high) = middle;
   }
   return {slab, g * t.stride[slab] + (slot - t.first[slab]) * t.D};
+}
+
+// Rows lie far apart: asked for some steps before they are read, they come while others are read.
+constexpr int64_t AHEAD = 8;
+constexpr int64_t BYTES_OF[] = {4, 2, 1};  // by Kind
+
+ALWAYS_INLINE void ask_for_row(const Slabs& t, int64_t g, int64_t slot) {
+#if defined(__GNUC__) || defined(__clang__)
+  const auto [slab, at] = row_of(t, g, slot);
+  const char* row = static_cast<const char*>(t.rows[slab]) + at * BYTES_OF[t.kind];
+  for (int64_t i = 0; i < t.D * BYTES_OF[t.kind]; i += 64) __builtin_prefetch(row + i);
+#endif
 }
 
 // What the row at an element of a slab is multiplied by.
@@ -376,36 +370,7 @@ __attribute__((target("avx2,fma"))) void step_avx2(const Step& s) {
 
 // ---- tiles --------------------------------------------------------------------------------------
 
-#define TARGET_AMX \
-  __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,amx-tile,amx-bf16")))
 constexpr int TILE_PAIRS = 16;  // channels of a tile, in pairs
-
-// The kernel lets a process use tiles when it asks once.
-bool may_use_tiles() {
-#if defined(__linux__) && defined(SYS_arch_prctl)
-  unsigned a, b, c, d;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
-  const unsigned bf16 = 1u << 22, tile = 1u << 24;
-  constexpr int ARCH_REQ_XCOMP_PERM = 0x1023, XTILEDATA = 18;
-  return (d & bf16) && (d & tile) && syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA) == 0;
-#else
-  return false;
-#endif
-}
-
-// Eight tiles of 16 rows of 64 bytes. A constant: compilers do not see that all of it is read.
-alignas(64) const uint8_t TILE_SHAPE[64] = {
-    1,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,   // palette 1
-    64, 0,  64, 0,  64, 0,  64, 0,  64, 0,  64, 0,  64, 0,  64, 0,   // bytes of a row, 16 bits each
-    0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
-    16, 16, 16, 16, 16, 16, 16, 16, 0,  0,  0,  0,  0,  0,  0,  0};  // rows
-
-TARGET_AMX void begin_tiles() {
-  asm volatile("" ::: "memory");  // what tiles will read is written before
-  _tile_loadconfig(TILE_SHAPE);
-}
-
-TARGET_AMX void end_tiles() { _tile_release(); }
 
 // The first `n_query` of 32 queries, the rest are zeros. P is a multiple of 16.
 TARGET_AMX void step_tiles(const Step& s, int n_query) {
@@ -569,7 +534,9 @@ ALWAYS_INLINE void answer_inline(const Task& t, int64_t g, int64_t m, Query& que
   const float* q = t.queries + (g * t.M + m) * t.D;
   const int64_t n = query.n, n_found = std::min(t.k, n);
   w.ranks.resize(n);
+  for (int64_t i = 0; i < std::min(n, AHEAD); ++i) ask_for_row(t.slabs, g, query.slots[i] + origin);
   for (int64_t i = 0; i < n; ++i) {
+    if (i + AHEAD < n) ask_for_row(t.slabs, g, query.slots[i + AHEAD] + origin);
     const int64_t slot = query.slots[i] + origin;
     const float* turn =
         t.rotary.table ? turn_at(t.rotary, t.positions[m], slot, t.D) : nullptr;
@@ -775,6 +742,9 @@ ALWAYS_INLINE void take_of(const Rows& r, int64_t g, const float* a, const int64
 
 ALWAYS_INLINE void take_row(const Rows& r, int64_t row) {
   const int64_t g = row / r.M, wide = r.slabs.D;
+  if (row + 1 < (g + 1) * r.M)  // the rows of the next
+    for (int64_t i = 0; i < r.k; ++i)
+      if (r.slots[(row + 1) * r.k + i] >= 0) ask_for_row(r.slabs, g, r.slots[(row + 1) * r.k + i]);
   const float* a = r.a + row * (r.is_sum ? r.k : wide);
   float* out = r.out + row * (r.is_sum ? wide : r.k);
   const int64_t* slots = r.slots + row * r.k;
@@ -809,26 +779,12 @@ void take(const Rows& r, Path path, int64_t first, int64_t last) {
   take_portable(r, first, last);
 }
 
-// Work on parts 0 ... n - 1 by up to n_thread threads, each with what `make` gives it.
-template <typename Make>
-void in_threads(int64_t n_thread, int64_t n, const Make& make) {
-  std::atomic<int64_t> next{0};
-  const auto run = [&] {
-    auto work = make();
-    for (int64_t part; (part = next.fetch_add(1)) < n;) work(part);
-  };
-  std::vector<std::thread> threads;
-  for (int64_t i = 1; i < std::min(n_thread, n); ++i) threads.emplace_back(run);
-  run();
-  for (auto& thread : threads) thread.join();
-}
-
 }  // namespace
 
 extern "C" {
 
 // Raised with every change of what a call below is given or does; fused.py names the one it speaks.
-int memformer_abi() { return 4; }
+int memformer_abi() { return 5; }
 
 // The best path that this machine has, 0 to 4.
 int memformer_best_path() { return best_path(); }

@@ -1,4 +1,4 @@
-"""The compiled part, which the package works without: `_fused.cpp` and `_token.cpp`.
+"""The compiled part, which the package works without: `_fused.cpp`, `_token.cpp` and `_window.cpp`.
 
 It is called through plain pointers, so that no header of torch or Python is needed.
 """
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_ABI = 4  # of the calls, as in _fused.cpp
+_ABI = 5  # of the calls, as in _fused.cpp
 
 
 @cache
@@ -24,7 +24,7 @@ def is_built() -> bool:
 
 @cache
 def library_or_none() -> Any:
-    """The compiled part, `_fused.cpp` and `_token.cpp`; None where it was not built."""
+    """The compiled part; None where it was not built."""
     here = Path(__file__).parent
     for suffix in EXTENSION_SUFFIXES:
         path = here / f"_fused{suffix}"
@@ -65,6 +65,11 @@ def library_or_none() -> Any:
     library.memformer_token_back.argtypes = [
         integer, integer, *[long] * 4, *[pointer] * 4, real, *[pointer] * 5,
     ]  # fmt: skip
+    if hasattr(library, "memformer_window_read"):  # compilers that know no tiles leave it out
+        library.memformer_window_read.restype = None
+        library.memformer_window_read.argtypes = [integer, *[pointer] * 8]
+        library.memformer_window_back.restype = None
+        library.memformer_window_back.argtypes = [integer, *[pointer] * 13]
     return library
 
 

@@ -3,9 +3,11 @@
 B lanes, L tokens of the segment
 """
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -65,6 +67,8 @@ class Block(nn.Module):
         n = config.fraction.n_frequency
         self.attention_film = FractionModulation(config.n_embd, n) if is_modulated else None
         self.mlp_film = FractionModulation(config.n_embd, n) if is_modulated else None
+        self.segment_len = config.segment_len
+        self.is_compiled = False
 
     def forward(
         self,
@@ -89,14 +93,65 @@ class Block(nn.Module):
                 )
                 x, attended = one_token.back(self, weights, x, o)
                 return x, out._replace(x=attended), one.h
+        if self._is_compiled_for(x):
+            front, back = _compiled()
+            h, q, k, v = front(self, x, before, u)
+            o, out = self.attention.attend(q, k, v, state, u, lengths, want_retrieved, prefix)
+            x, attended = back(self, x, o, u)
+            return x, out._replace(x=attended), h
+        h, mixed = self._mixed(x, before, u)
+        out = self.attention(mixed, state, u, lengths, want_retrieved, prefix)
+        return self._finished(x, out.x, u), out, h
+
+    def _mixed(self, x: Tensor, before: Tensor | None, u: Tensor) -> tuple[Tensor, Tensor]:
+        """The convolution's input, and what attention is given."""
         h = self.attention_norm(x)
         h = h if self.attention_film is None else self.attention_film(h, u)
-        mixed = h if self.conv is None or before is None else self.conv(h, before)
-        out = self.attention(mixed, state, u, lengths, want_retrieved, prefix)
-        x = x + out.x
+        return h, h if self.conv is None or before is None else self.conv(h, before)
+
+    def _finished(self, x: Tensor, attended: Tensor, u: Tensor) -> Tensor:
+        x = x + attended
         y = self.mlp_norm(x)
         y = y if self.mlp_film is None else self.mlp_film(y, u)
-        return x + self.mlp(y), out, h
+        out: Tensor = x + self.mlp(y)
+        return out
+
+    def _is_compiled_for(self, x: Tensor) -> bool:
+        """Whole segments, so that few shapes are compiled; and nobody's hooks, which torch would
+        leave out, nor changed matrices."""
+        return (
+            self.is_compiled
+            and x.shape[1] == self.segment_len
+            and not torch.compiler.is_compiling()
+            and not any(
+                part._forward_hooks
+                or part._forward_pre_hooks
+                or part._backward_hooks
+                or part._backward_pre_hooks
+                or "parametrizations" in part._modules
+                for part in self.modules()
+            )
+        )
+
+
+def _front(
+    block: Block, x: Tensor, before: Tensor | None, u: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """x (B, L, n_embd) -> the convolution's input, and queries, keys and values."""
+    h, mixed = block._mixed(x, before, u)
+    return (h, *block.attention.project(mixed))
+
+
+def _back(block: Block, x: Tensor, o: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    """x (B, L, n_embd), what was read (B, H, L, D) -> the block's output, what attention adds."""
+    attended = block.attention.unite(o)
+    return block._finished(x, attended, u), attended
+
+
+@cache
+def _compiled() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The two above by `torch.compile`: one pass over memory where torch alone makes five."""
+    return torch.compile(_front, dynamic=False), torch.compile(_back, dynamic=False)
 
 
 class Through(NamedTuple):

@@ -168,11 +168,24 @@ class MemoryAttention(nn.Module):
         if fraction is None:
             fraction = torch.full(x.shape[:2], torch.nan, device=x.device)
         lengths = [x.shape[1]] * len(x) if lengths is None else lengths
-        q, k, v = self.project(x)
+        o, out = self.attend(*self.project(x), state, fraction, lengths, want_retrieved, prefix)
+        return out._replace(x=self.unite(o))
+
+    def attend(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        state: AttentionState,
+        fraction: Tensor,
+        lengths: list[int],
+        want_retrieved: bool = False,
+        prefix: Prefix | None = None,
+    ) -> tuple[Tensor, AttentionOut]:
+        """What the queries of `project` read, (B, H, L, D), before `unite`; see `forward`."""
         columns = columns_of(k, v, fraction, state)
         window = self._window_part(q, fraction, columns, state)
-        o, out = self.read(q, columns, window, state, fraction, lengths, want_retrieved, prefix)
-        return out._replace(x=self.o(rearrange(o, "b h l d -> b l (h d)")))
+        return self.read(q, columns, window, state, fraction, lengths, want_retrieved, prefix)
 
     def read(
         self,
@@ -230,6 +243,11 @@ class MemoryAttention(nn.Module):
             return q * self.head_dim**-0.5, k, v
         q, k = nn.functional.normalize(q, dim=-1), nn.functional.normalize(k, dim=-1)
         return q * self.scale[:, None, None], k, v
+
+    def unite(self, o: Tensor) -> Tensor:
+        """What all heads read, (B, H, L, D) -> (B, L, n_embd)."""
+        x: Tensor = self.o(rearrange(o, "b h l d -> b l (h d)"))
+        return x
 
     def _window_part(
         self, q: Tensor, fraction: Tensor, columns: Columns, state: AttentionState

@@ -17,6 +17,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from memformer.model import compiled_window
 from memformer.model.local_attention import Part
 
 BLOCK = 256
@@ -32,8 +33,9 @@ def window_part(q: Tensor, k: Tensor, v: Tensor, n_held: list[int], window: int)
     Query l of a lane stands at column C - L + l and sees its own column and the window - 1 before
     it, as far as they are held. Equal, in a softmax with any other parts, to the part of all
     columns with the logits of the others at -inf. Under autocast the products are in its dtype.
-    Gradients cannot be differentiated again. On a CPU torch's fused attention computes the blocks,
-    elsewhere plain products.
+    Gradients cannot be differentiated again. On a CPU with tiles bfloat16 is served by
+    `compiled_window`, whatever else a CPU has by torch's fused attention, block by block; elsewhere
+    plain products, which define both, compute the blocks.
 
     Args:
         q: (B, H, L, D), with position; inner products are logits.
@@ -58,6 +60,10 @@ class _Window(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.n_held, ctx.window = n_held, window
         ctx.set_materialize_grads(False)  # the logit of a window alone has no gradient
+        if is_compiled(q):
+            o, lse = compiled_window.read(q, k, v, n_held, window)
+            ctx.save_for_backward(q, k, v, o, lse)
+            return o, lse
         o = torch.empty_like(q)
         lse = torch.empty(
             q.shape[:3], dtype=torch.promote_types(q.dtype, torch.float32), device=q.device
@@ -76,6 +82,9 @@ class _Window(torch.autograd.Function):
     def backward(ctx: Any, grad_o: Tensor | None, grad_lse: Tensor | None) -> Any:
         q, k, v, o, lse = ctx.saved_tensors
         grad_o = torch.zeros_like(o) if grad_o is None else grad_o
+        if is_compiled(q):
+            found = compiled_window.back(q, k, v, ctx.n_held, ctx.window, o, lse, grad_o, grad_lse)
+            return *found, None, None
         grad_q = torch.empty_like(q)
         grad_k = torch.zeros(k.shape, dtype=lse.dtype, device=k.device)
         grad_v = torch.zeros(v.shape, dtype=lse.dtype, device=v.device)
@@ -134,6 +143,11 @@ def _outside(
         )
         is_outside = (distance < 0) | (distance >= window)
         return torch.zeros(n, w, dtype=dtype, device=device).masked_fill(is_outside, -torch.inf)
+
+
+def is_compiled(q: Tensor) -> bool:
+    """Whether `compiled_window` reads a window of these queries."""
+    return compiled_window.is_served(q)
 
 
 def is_fused(q: Tensor) -> bool:

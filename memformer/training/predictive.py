@@ -42,6 +42,8 @@ class PredictiveModule(LightningModule):
         self.model, self.run, self.checkpoints = model, config, checkpoints
         if config.low_rank.rank:
             add_low_rank(model, config.low_rank)
+        if config.compile:
+            model.compile_blocks()
         self.optimiser = build_optimiser(model, config.optimiser)
         self.average: dict[str, Tensor] | None = None
         if config.optimiser.ema_decay is not None:

@@ -45,12 +45,14 @@ class StepOut(NamedTuple):
 
 def token_loss(logits: Tensor, segment: Segment) -> Tensor:
     """Sum of weight · cross-entropy in nats: logits (B, L, V) -> scalar float32."""
-    # what padding gives means nothing and may be NaN: it takes no part, forward or backward
-    has_target = segment.weight > 0
-    nats = nn.functional.cross_entropy(
-        logits[has_target].float(), segment.targets[has_target], reduction="none"
-    )
-    return (nats * segment.weight[has_target]).sum()
+    weight, targets = segment.weight, segment.targets
+    has_target = weight > 0
+    if bool(has_target.all()):  # as a rule: then nothing is copied, forward or backward
+        logits, targets, weight = logits.flatten(0, 1), targets.flatten(), weight.flatten()
+    else:  # what padding gives means nothing and may be NaN: it takes no part, forward or backward
+        logits, targets, weight = logits[has_target], targets[has_target], weight[has_target]
+    nats = nn.functional.cross_entropy(logits.float(), targets, reduction="none")
+    return (nats * weight).sum()
 
 
 def read_passage(

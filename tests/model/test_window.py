@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from memformer.model import window
+from memformer.model import compiled_window, window
 from memformer.model.local_attention import Part, attend, logits_of
 from memformer.model.window import window_part
 
@@ -78,6 +78,86 @@ def test_gradient_of_the_logit_alone():
     got = torch.autograd.grad(part.logits.sum(), (q, k))
     want = torch.autograd.grad(plain.sum(), (q, k))
     torch.testing.assert_close(got, want)
+
+
+needs_tiles = pytest.mark.skipif(
+    not compiled_window.is_served(torch.zeros(1, 1, 1, 32, dtype=torch.bfloat16)),
+    reason="the compiled part was not built, or the processor has no tiles",
+)
+COMPILED = [  # B, H, G, L, R, D, window
+    (1, 2, 1, 32, 0, 32, 64),
+    (2, 8, 1, 300, 511, 64, 512),
+    (2, 6, 3, 77, 40, 64, 33),
+    (2, 2, 2, 1, 5, 32, 3),
+    (2, 4, 2, 160, 513, 128, 256),
+    (1, 1, 1, 130, 0, 96, 1),
+    (2, 9, 3, 33, 31, 64, 32),
+]
+
+
+@needs_tiles
+@pytest.mark.parametrize("way", ["fused"], indirect=True)
+@pytest.mark.parametrize("sizes", COMPILED)
+@pytest.mark.parametrize("is_strided", [False, True])
+@pytest.mark.parametrize("has_others", [True, False])
+def test_compiled_is_as_near_to_the_definition_as_torch(
+    sizes, is_strided, has_others, way, monkeypatch
+):
+    *shape, size = sizes
+    B, R = shape[0], shape[4]
+    q, k, v = (x.detach().bfloat16() for x in inputs(*shape))
+    if is_strided:  # by tokens, as projections leave them
+        q, k, v = (x.transpose(1, 2).contiguous().transpose(1, 2) for x in (q, k, v))
+    torch.manual_seed(1)
+    grad, of_logit = torch.randn(q.shape).bfloat16(), torch.randn(q.shape[:3])
+
+    def read(dtype, is_compiled):
+        monkeypatch.setattr(window, "is_compiled", lambda _: is_compiled)
+        given = [x.to(dtype).requires_grad_() for x in (q, k, v)]
+        part = window_part(*given, [R, R // 3][:B], size)
+        total = (part.values[..., 0, :] * grad.to(dtype)).sum(dtype=torch.float64)
+        if has_others:
+            total = total + (part.logits[..., 0] * of_logit).sum()
+        return part.logits, part.values, *torch.autograd.grad(total, given)
+
+    exact, torchs = read(torch.float64, False), read(torch.bfloat16, False)
+    for got, narrow, want in zip(read(torch.bfloat16, True), torchs, exact, strict=True):
+        assert got.dtype == narrow.dtype
+        error, allowed = ((x.double() - want).norm() for x in (got, narrow))
+        assert error <= 1.2 * allowed + 1e-6 * want.norm()
+
+
+@needs_tiles
+def test_compiled_sees_nothing_that_is_not_held():
+    q, k, v = (x.detach().bfloat16() for x in inputs(2, 4, 2, 70, 90, 32))
+    held, size = [13, 90], 60
+    want = window_part(q, k, v, held, size)
+    k[0, :, : 90 - 13], v[0, :, : 90 - 13] = torch.nan, torch.nan
+    k[1, :, :30] = torch.inf  # outside every query's window
+    got = window_part(q, k, v, held, size)
+    assert torch.equal(got.values, want.values) and torch.equal(got.logits, want.logits)
+
+
+@needs_tiles
+def test_compiled_does_not_depend_on_the_number_of_threads():
+    found = []
+    for n_thread in (1, 2, 5):
+        before = torch.get_num_threads()
+        torch.set_num_threads(n_thread)
+        q, k, v = (x.detach().bfloat16().requires_grad_() for x in inputs(2, 6, 2, 100, 60, 32))
+        part = window_part(q, k, v, [60, 20], 50)
+        total = part.values.float().square().sum() + part.logits.sum()
+        found.append([part.values, part.logits, *torch.autograd.grad(total, (q, k, v))])
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
+@needs_tiles
+def test_compiled_refuses_other_numbers():
+    x = torch.zeros(1, 2, 3, 32)
+    with pytest.raises(TypeError, match="bfloat16 tensors on the CPU"):
+        compiled_window.read(x, x, x, [0], 3)
 
 
 def test_under_autocast_products_are_narrow_and_sums_wide():
