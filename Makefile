@@ -10,7 +10,7 @@ RESULTS := benchmarks/results
 install: $(READY)
 
 # torch comes first and alone, by exact version: a range resolves to a build with gigabytes of CUDA.
-$(READY): setup.cfg setup.py constraints.txt memformer/memory/_fused.cpp memformer/memory/_token.cpp
+$(READY): setup.cfg setup.py constraints.txt $(wildcard memformer/memory/*.cpp memformer/memory/*.h)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,hf,rate]'

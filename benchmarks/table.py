@@ -62,7 +62,9 @@ def memorizing(rows: Sequence[Row]) -> list[str]:
         "",
         "peer, float32",
         "peer / ours, float32",
+        "compiled",
         "peer / ours, bfloat16",
+        "compiled",
         "recall, peer",
         "ours",
     )
@@ -71,7 +73,7 @@ def memorizing(rows: Sequence[Row]) -> list[str]:
             part = row[kind]
             ratios = [
                 _ratio(part[f"peer_times_{each}"]) if f"peer_times_{each}" in part else "–"
-                for each in ("float32", "bfloat16")
+                for each in ("float32", "float32_compiled", "bfloat16", "bfloat16_compiled")
             ]
             recalls = f"{row['peer_recall']:.2f}", f"{row['recall']:.4f}"
             sizes = _n(row["pairs"]), str(row["window"])

@@ -6,7 +6,8 @@ pairs. The peer's queries see 1 to 512 tokens, those before them in the segment,
 ours see a window of 512, so that their local attention is twice the work, or of `--window`. The
 peer lives in an environment of its own (`install.py`) and in a process of its own, which takes
 turns with ours, command by command; it has the same threads and the same switches of the process
-(`memformer.process`). It fails under bfloat16 autocast, so it runs in float32; ours runs in both.
+(`memformer.process`). It fails under bfloat16 autocast, so it runs in float32; ours runs in both,
+as it is and with its blocks by `torch.compile`.
 What it adds to its memory in a step is taken out again before the next, as is what ours adds.
 
 First: losses are finite, ours finds what `exact` finds (recall at least .999), and the share of the
@@ -150,8 +151,11 @@ def recall_of_keys(memory: PagedMemory, queries: Tensor, found: Tensor, k: int) 
     return float((scores >= worst - 1e-5 * (1 + worst.abs())).float().mean())
 
 
-def measure(config: DecoderConfig, n_pair: int, n_round: int) -> dict[str, Any]:
-    """Recalls and losses, then the peer and ours, in one or two precisions, in turn."""
+def measure(
+    config: DecoderConfig, n_pair: int, n_round: int, *, has_compiled: bool = False
+) -> dict[str, Any]:
+    """Recalls and losses, then the peer and ours, in one or two precisions, as it is and by
+    `torch.compile` if asked for, in turn."""
     torch.manual_seed(0)
     model = Decoder(config)
     optimiser = build_optimiser(model, RATE)
@@ -171,12 +175,16 @@ def measure(config: DecoderConfig, n_pair: int, n_round: int) -> dict[str, Any]:
         found = torch.from_numpy(np.load(Path(name) / "found.npy"))
         theirs = recall_of_keys(memory, queries, found, k)
         precisions: list[Precision] = ["float32", *(["bfloat16"] if has_bfloat16() else [])]
+        ours = {each: (model, each) for each in precisions}
+        if has_compiled:  # the same weights
+            compiled = model.reconfigure({}).compile_blocks()
+            ours |= {f"{each}_compiled": (compiled, each) for each in precisions}
         ways = {"evaluate peer": peer.way("evaluate")}
-        for each in precisions:
-            ways[f"evaluate {each}"] = evaluating(model, state, segment, each)[0]
+        for name, (which, each) in ours.items():
+            ways[f"evaluate {name}"] = evaluating(which, state, segment, each)[0]
         ways["train peer"] = peer.way("train")
-        for each in precisions:
-            ways[f"train {each}"] = training(model, state, optimiser, segment, each)
+        for name, (which, each) in ours.items():
+            ways[f"train {name}"] = training(which, state, optimiser, segment, each)
         seconds = take_turns(ways, n_round)
     row: dict[str, Any] = {
         "peer": PEER,
@@ -193,7 +201,7 @@ def measure(config: DecoderConfig, n_pair: int, n_round: int) -> dict[str, Any]:
     }
     for kind in ("train", "evaluate"):
         row[kind] = {"peer": milliseconds(seconds[f"{kind} peer"])}
-        for each in precisions:
+        for each in ours:
             row[kind][each] = milliseconds(seconds[f"{kind} {each}"])
             row[kind][f"peer_times_{each}"] = ratio(
                 seconds[f"{kind} peer"], seconds[f"{kind} {each}"]
@@ -216,7 +224,7 @@ def main() -> None:
     window = {"window": args.window} if args.window else {}
     config = peer_shaped(**(TINY if args.tiny else {}) | window)
     for n_pair in args.pairs:
-        row = measure(config, n_pair, args.rounds)
+        row = measure(config, n_pair, args.rounds, has_compiled=not args.tiny)
         print(n_pair, row["peer_recall"], row["train"], row["evaluate"], flush=True)
         put_row(args.out, row, ("peer", "pairs", "window"))
 

@@ -340,7 +340,7 @@ class MemoryAttention(nn.Module):
         values = ColumnValues(columns.values, place)
         places = PlacesOf(
             torch.where(is_column, slots + self.n_sink, -1),
-            _rows(columns.fraction, place),
+            columns.fraction.gather(1, place.flatten(1)).view(place.shape),
         )
         recent = Part(live.masked_fill(~is_column, -torch.inf), values)
         return [Selected(paged, pairs), Selected(recent, places)]
@@ -394,8 +394,3 @@ def _retrieved(weights: list[Tensor], found: list[Selected], K: int) -> Retrieve
     key = torch.where(index < 0, -1, weight)  # a pair of weight 0 was retrieved all the same
     _, best = top_k_lowest_first(key, K)
     return Retrieved(index.gather(-1, best), weight.gather(-1, best))
-
-
-def _rows(x: Tensor, place: Tensor) -> Tensor:
-    """x (B, C) at place (B, H, L, k)."""
-    return x.gather(1, place.flatten(1)).view(place.shape)
