@@ -38,7 +38,7 @@ $(PEERS): benchmarks/peers/install.py constraints.txt
 
 bench: $(READY) $(PEERS)
 	$(BIN)/python benchmarks/search.py $(RESULTS)/search.json
-	$(BIN)/python benchmarks/search.py $(RESULTS)/search.json --pairs 16384 --keys novel
+	$(BIN)/python benchmarks/search.py $(RESULTS)/search.json --pairs 16384 65536 --keys novel
 	$(BIN)/python benchmarks/search.py $(RESULTS)/search.json --queries 1 --pairs 1024 16384 131072
 	$(BIN)/python benchmarks/train_step.py $(RESULTS)/train_step.json
 	$(BIN)/python benchmarks/profile_steps.py $(RESULTS)/profile_steps.json

@@ -41,6 +41,8 @@ N_PAIR, N_LANE, N_STEP = 65_536, 2, 3
 KINDS = {
     "linear layers": ("aten::mm", "aten::addmm"),
     "window attention": (
+        "_Window",
+        "_WindowBackward",
         "aten::_scaled_dot_product_flash_attention_for_cpu",
         "aten::_scaled_dot_product_flash_attention_for_cpu_backward",
     ),
