@@ -197,50 +197,58 @@ def _rounded(x: Estimate) -> list[float | None]:
 
 
 def cost(out: Path, seeds: tuple[int, int], n_alone: int) -> None:
-    """Seconds of one pass a story, beside probes scored with their own full context.
+    """Seconds of the processor for one pass a story, beside probes scored with their own full
+    context; goes on where the file ends.
 
     Of every tenth story `n_alone` probes are scored alone, both options side by side: at their
-    cheapest.
+    cheapest. Processor time, of all threads, does not count what else the machine does.
     """
     bench = make(
         MakeConfig(seeds=seeds, buckets=(COST_BUCKET,), lengths=(COST_LENGTH,), families=("all",))
     )
-    scorer, held, alone, n_probe, n_token = ours(), [], [], 0, 0
+    scorer, done = ours(), json.loads(out.read_text())["by_story"] if out.exists() else {}
     for i, story in enumerate(bench.stories):
+        if story.story_id in done:
+            continue
         probes = [p for p in bench.probes if p.story_id == story.story_id]
         probes.sort(key=lambda p: p.insert_at_char)
-        started = time.perf_counter()
+        started = time.process_time()
         session = scorer.open(story.text)
         for place, group in itertools.groupby(probes, key=lambda p: p.insert_at_char):
             session.advance(place)
             session.score_all([Question(p.stem, p.options, p.suffix) for p in group])
-        held.append(time.perf_counter() - started)
-        n_probe += len(probes)
-        n_token += len(session.story)
+        row = {
+            "one_pass_s": round(time.process_time() - started, 3),
+            "n_probe": len(probes), "n_token": len(session.story), "alone_s": [],
+        }  # fmt: skip
         if i % 10 == 0:
             for p in probes[:: max(1, len(probes) // n_alone)][:n_alone]:
-                started = time.perf_counter()
+                started = time.process_time()
                 other = scorer.open(story.text)
                 other.advance(p.insert_at_char)
                 other.score(p.stem, p.options, p.suffix)
-                alone.append(time.perf_counter() - started)
-            print(i, f"{sum(held):.0f} s, {statistics.median(alone):.1f} s alone", flush=True)
-            _write_cost(out, held, alone, n_probe, n_token)
-    _write_cost(out, held, alone, n_probe, n_token)
+                row["alone_s"].append(round(time.process_time() - started, 3))
+        done[story.story_id] = row
+        _write_cost(out, bench, done)
+        print(i, row, flush=True)
 
 
-def _write_cost(
-    out: Path, held: Sequence[float], alone: Sequence[float], n_probe: int, n_token: int
-) -> None:
-    a_probe = statistics.mean(alone)
+def _write_cost(out: Path, bench: Bench, done: dict[str, Any]) -> None:
+    rows = list(done.values())
+    held, alone = sum(r["one_pass_s"] for r in rows), [x for r in rows for x in r["alone_s"]]
+    n_probe, a_probe = sum(r["n_probe"] for r in rows), statistics.mean(alone)
     found = {
-        **describe(), "n_story": len(held), "n_probe": n_probe, "n_token": n_token,
-        "one_pass_s": round(sum(held), 1), "a_story_s": round(statistics.median(held), 2),
+        **describe(), "bench_version": bench.manifest["bench_version"],
+        "n_story": len(rows), "n_story_planned": len(bench.stories), "n_probe": n_probe,
+        "n_token": sum(r["n_token"] for r in rows), "one_pass_s": round(held, 1),
+        "a_story_s": statistics.median(r["one_pass_s"] for r in rows),
         "a_probe_alone_s": round(a_probe, 2), "n_alone": len(alone),
-        "ratio": round(a_probe * n_probe / sum(held), 2),
+        "ratio": round(a_probe * n_probe / held, 2), "by_story": done,
     }  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(found, indent=1) + "\n")
+    part = out.with_suffix(".part")
+    part.write_text(json.dumps(found) + "\n")
+    part.replace(out)
 
 
 def main() -> None:
