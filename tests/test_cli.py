@@ -1,5 +1,7 @@
 import json
 import logging
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -109,6 +111,12 @@ def test_progress_is_told_on_stderr_and_debug_lines_only_when_asked(monkeypatch)
     monkeypatch.setattr(sources, "fetch", talk)
     assert run("data", "fetch", "classics").stderr == "fetching\n"
     assert run("--debug", "data", "fetch", "classics").stderr == "fetching\ndetail\n"
+
+
+def test_the_package_can_be_run_as_a_module():
+    command = [sys.executable, "-m", "memformer", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"memformer {memformer.__version__}\n"
 
 
 def test_version_is_one_line():

@@ -150,10 +150,16 @@ def _write_lines(path: Path, records: Iterable[dict[str, Any]]) -> str:
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Records with their line's number, without the canary."""
-    for line, text in enumerate(path.read_text(encoding="utf-8").rstrip("\n").split("\n"), 1):
+    content = path.read_bytes()
+    try:
+        whole = content.decode()
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ValueError(f"{path.name} line {line} is not UTF-8: the file is damaged") from None
+    for line, text in enumerate(whole.rstrip("\n").split("\n"), 1):
         try:
             values = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path.name} line {line} is no JSON: {error}") from None
         if not isinstance(values, dict):
             raise ValueError(f"{path.name} line {line} must be a JSON object")
@@ -175,7 +181,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{folder} holds no {MANIFEST}: it is no folder of a benchmark")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no whole JSON: {error}") from None
     if not isinstance(manifest, dict):
         raise ValueError(f"{path} must hold a JSON object")

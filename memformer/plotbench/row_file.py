@@ -76,7 +76,7 @@ def _lines(rows: Sequence[Any]) -> bytes:
 def _read(kind: type[T], where: str, text: str) -> T:
     try:
         values = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{where} is no JSON: {error}") from None
     try:
         return from_record(kind, values)

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from memformer.plotbench.results import Result
 from memformer.plotbench.row_file import read_rows
+from memformer.plotbench.scorers import FractionTold
 from memformer.plotbench.story import Bench, Probe, Story
 
 
@@ -76,10 +77,31 @@ def refuse_bad_rows(rows: Sequence[Result], bench: Bench, name: str = "results")
                 f"{where}: n_bytes and n_tokens must be at least 1, got {row.n_bytes} and "
                 f"{row.n_tokens}"
             )
+        _refuse_impossible(row, len(stories[row.story_id].text), where)
         key = row.probe_id, Run(row.model, row.condition, row.fraction, row.truncated)
         if key in seen:
             raise ValueError(f"{where}: stands on an earlier line for {key[1].label} too")
         seen.add(key)
+
+
+def _refuse_impossible(row: Result, n_chars: int, where: str) -> None:
+    """Raise ValueError for what no run can have written."""
+    if row.fraction not in get_args(FractionTold):
+        raise ValueError(
+            f"{where}: fraction must be one of {', '.join(get_args(FractionTold))}, "
+            f"got {row.fraction!r}"
+        )
+    if min(row.d_near_tokens, row.context_tokens) < 0:
+        raise ValueError(
+            f"{where}: d_near_tokens and context_tokens must be at least 0, got "
+            f"{row.d_near_tokens} and {row.context_tokens}"
+        )
+    for start, stop in row.retrieved or ():
+        if not 0 <= start <= stop <= n_chars:
+            raise ValueError(
+                f"{where}: retrieved must be spans within the {n_chars} characters of the story, "
+                f"got ({start}, {stop})"
+            )
 
 
 def _of_probe(probe: Probe, story: Story) -> dict[str, object]:

@@ -148,7 +148,17 @@ def _scored(
             raise ValueError(
                 f"{task.scorer.name} {task.condition}, {here[0].probe_id}: {error}"
             ) from error
+        if len(found) != len(here):
+            raise ValueError(
+                f"{task.scorer.name} {task.condition}, {here[0].probe_id}: {len(here)} questions "
+                f"must be scored here, got scores of {len(found)}"
+            )
         for p, question, scores in zip(here, questions, found, strict=True):
+            if len(scores) != len(question.options):
+                raise ValueError(
+                    f"{task.scorer.name} {task.condition}, {p.probe_id}: a score for each of the "
+                    f"{len(question.options)} options is wanted, got {len(scores)}"
+                )
             distance = _distance(session, p, question, scores[0])
             yield _row(bench, story, p, task, scores, distance, digest)
 

@@ -124,6 +124,17 @@ def test_half_a_line_is_named(folder):
         load(folder)
 
 
+@pytest.mark.parametrize(
+    ("line", "message"), [(b"\xff\xfe", "is not UTF-8"), (b"[" * 10**5, "is no JSON")], ids=str
+)
+def test_what_is_no_text_or_too_deep_is_named(folder, line, message):
+    path = folder / "probes.jsonl"
+    first, rest = path.read_bytes().split(b"\n", 1)
+    path.write_bytes(first + b"\n" + line + b"\n" + rest)
+    with pytest.raises(ValueError, match=f"probes.jsonl line 2 {message}"):
+        load(folder)
+
+
 def test_a_changed_text_is_named_with_story_and_line(folder):
     path = folder / "text" / f"{BENCH.stories[1].story_id}.txt"
     path.write_text(path.read_text().replace("e", "a", 1))
@@ -219,6 +230,10 @@ def test_results_come_back_and_fall_into_runs(tmp_path):
         ({"bucket": 512}, r"\): bucket is 128 in the data, got 512"),
         ({"n_bytes": [0, 4]}, r"\): n_bytes and n_tokens must be at least 1, got \(0, 4\)"),
         ({"gold": 1 - BENCH.probes[1].gold}, "gold is . in the data"),
+        ({"fraction": "guessed"}, r"\): fraction must be one of true, .*, got 'guessed'"),
+        ({"d_near_tokens": -1}, r"\): d_near_tokens and context_tokens must be at least 0, got -1"),
+        ({"retrieved": [[4, 10**6]]}, r"\): retrieved must be spans within the \d+ characters"),
+        ({"retrieved": [[9, 4]]}, r"\): retrieved must be spans within .*, got \(9, 4\)"),
         (asdict(ROWS[0]), "stands on an earlier line for m on too"),
     ],
     ids=str,

@@ -17,6 +17,7 @@ from memformer.plotbench.rows import by_run, load_results, refuse_bad_rows
 from memformer.plotbench.run import run
 from memformer.plotbench.run_folder import config_hash
 from memformer.plotbench.scorers import OptionScore
+from memformer.plotbench.session import BranchingSession
 from memformer.plotbench.shortcuts import build_shortcut
 from tests.plotbench.examples import example_bench
 from tests.plotbench.models import PieceTokenizer, decoder
@@ -263,6 +264,21 @@ def test_a_score_that_is_no_number_is_an_error(tmp_path, value):
     with pytest.raises(ValueError, match=rf"g00.A.x: log-probability of option 0 is {value}"):
         run(BENCH, Told(lambda _: value), out=tmp_path)
     assert not (tmp_path / "results.jsonl").exists()
+
+
+class Few(Told):
+    """Leaves out an option."""
+
+    def score(self, stem, options, suffix=""):
+        return super().score(stem, options, suffix)[:1]
+
+
+def test_scores_that_are_too_few_are_an_error(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"told plain, .*g00.*each of the 2 options.*got 1"):
+        run(BENCH, Few(), out=tmp_path)
+    monkeypatch.setattr(BranchingSession, "score_all", lambda *_: [])
+    with pytest.raises(ValueError, match=r"on, .*g00.*2 questions must be scored .* of 0"):
+        run(BENCH, scorer(), out=tmp_path / "ours")
 
 
 class Short:

@@ -1,0 +1,5 @@
+"""`python -m memformer`."""
+
+from memformer.cli import app
+
+app()
