@@ -12,6 +12,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.
 LAYERS = [  # bottom to top; drawers on one line do not import each other
     {"config", "process"}, {"memory", "data"}, {"model"}, {"generation"}, {"evaluation"},
     {"reward", "plotbench"}, {"training"}, {"rating"}, {"interop"}, {"ablation"}, {"cli"},
+    {"__main__"},
 ]  # fmt: skip
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 HOME = {
