@@ -34,13 +34,13 @@ from memformer.memory.fused import PATHS, FusedSearch
 
 N_HEAD, N_QUERY, HEAD_DIM, K, PAGE_LEN = 8, 512, 64, 32, 1024
 FEW = 16
-"""Queries up to which PQ over all pairs is tried: what decoding asks at once."""
+"""Queries up to which slow ways are tried at any size: what decoding asks at once."""
 APPROXIMATE = {  # factory: its search parameter
     "HNSW15": ("efSearch", 64),
     "IVF{sqrt},Flat": ("nprobe", 16),
     "IVF{sqrt},PQ32x4fs,RFlat": ("nprobe", 16),
+    "PQ32x4fs,RFlat": ("k_factor_rf", 16),
 }
-FOR_FEW = {"PQ32x4fs,RFlat": ("k_factor_rf", 16)}
 Search = Callable[[], Tensor]
 
 
@@ -101,8 +101,6 @@ def searches(keys: Tensor, queries: Tensor) -> dict[str, Search]:
     factories: dict[str, tuple[str, int] | None] = {"Flat": None}
     if not is_large(n, n_query):
         factories |= APPROXIMATE
-    if n_query <= FEW:
-        factories |= FOR_FEW
     for factory, parameter in factories.items():
         name = factory.replace("{sqrt}", str(1 << (n.bit_length() // 2)))
         indexes = []
