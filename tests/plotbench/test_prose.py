@@ -48,8 +48,8 @@ TOLD = {
     "attr.hearsay": flat(hearsay.FRAMES, VERDICTS),
     "attr.latent": [frame for table in latent.SHOWN.values() for frame in nested(table)],
     "poss.chain": flat(chain.ORIGINS, chain.HANDOVERS),
-    "life": flat(life.ILLNESS, life.DEATHS, life.RECOVERIES, life.CASUAL),
-    "know.secret": flat(know.HIDDEN, know.LEAVES, know.STAYS, know.MOVES),
+    "life": flat(life.ILLNESS, *life.ENDINGS, life.CASUAL),
+    "know.secret": flat(know.HIDDEN, *know.PARTINGS, know.MOVES),
     "thread.payoff": list(payoff.PROMISES),
     "thread.status": flat(status.LOANS, status.REPAID, status.UNPAID, status.CASUAL),
     "kin.hop": flat(kin.PARENTS, kin.SIBLINGS, kin.TRADES, state.CASUAL["trade"]),
@@ -115,14 +115,15 @@ def test_names_and_values_stand_once_in_what_is_swapped():
             alias.LINKS,
             VERDICTS,
             hearsay.FRAMES,
-            know.LEAVES,
-            life.DEATHS,
+            [left for left, _ in know.PARTINGS],
+            [died for died, _ in life.ENDINGS],
             payoff.PROMISES,
             status.REPAID,
         )
         + [*kin.PARENTS, *order.LEAVINGS, *TOLD["attr.latent"]]
         + [s for each in arc.ARCS for s in each.late],
-        "q": flat(VERDICTS, know.STAYS, life.RECOVERIES, status.UNPAID)
+        "q": flat(VERDICTS, status.UNPAID)
+        + [said for _, said in know.PARTINGS + life.ENDINGS]
         + [s for each in arc.ARCS for s in each.early],
         "m": flat(kin.PARENTS, kin.SIBLINGS),
         "u": flat(kin.SIBLINGS),
