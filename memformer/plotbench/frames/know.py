@@ -33,11 +33,11 @@ PARTINGS = (
         "{q} sat it out.",
     ),
     (
-        "Off into the lane went {p}.",
-        "Deep in the settle sat {q}.",
+        "Off into the dark slid {p}.",
+        "Deep in the settle lay {q}.",
     ),
     (
-        "The last coach had gone with {p}.",
+        "The last coach was away with {p}.",
         "The parish cat lay asleep on {q}.",
     ),
     (
@@ -46,7 +46,7 @@ PARTINGS = (
     ),
     (
         "{p} had a boat to catch and left them at the table.",
-        "{q} had a cuff to stitch and moved up to the light.",
+        "{q} had a cuff to stitch and moved up to the taper.",
     ),
     (
         "{p} was sent across for bread and had to wait.",
@@ -65,12 +65,12 @@ PARTINGS = (
         "{q} was wanted at the chessboard, where the queen was lost.",
     ),
     (
-        "{p} left by the early coach and slept all the way.",
+        "{p} rode by the early coach and slept all the way.",
         "{q} read by the other lamp and kept the flies off.",
     ),
     (
         "{p} had gone out to look at the eclipse with the children.",
-        "{q} had sat down to look at the kittens with the children.",
+        "{q} had got down to look at the kittens with the children.",
     ),
     (
         "About nine {p} said good night and was seen to the gate.",
@@ -81,20 +81,20 @@ PARTINGS = (
         "It was {q}'s turn to slice cake, which was two fingers high.",
     ),
     (
-        "Then somebody called from the yard, and {p} went out to see to the horse.",
-        "Then somebody called from the yard, but {q} let it be and dried the cups.",
+        "Then somebody called from the yard, and {p} ran down to see to the horse.",
+        "Then somebody called from the yard, and {q} let it be and dried the cups.",
     ),
     (
-        "The smoke was too much for {p}, who took a turn along the quay.",
+        "The smoke was too much for {p}, who took a turn about the quay.",
         "The smoke was good air for {q}, who took a seat nearer the hob.",
     ),
     (
         "A bell rang, and {p} hurried over to the chapel, being late already.",
-        "A bell rang, but {q} settled back by the embers, being warm already.",
+        "A bell rang, and {q} settled back by the embers, being warm already.",
     ),
     (
         "The dance had begun at the inn, and {p}, in new shoes, led the first.",
-        "The dance had begun at the inn, but {q}, in old shoes, fed the stove.",
+        "The dance had begun at the inn, and {q}, in old shoes, fed the stove.",
     ),
     (
         "Down the hill, with a stick in one hand and a ham in the other, went {p}.",
@@ -105,12 +105,12 @@ PARTINGS = (
         "For the sake of a sore foot, and in the light of the lamp, {q} kept warm.",
     ),
     (
-        "There was a knock, and on the step a child with a lantern, sent for {p}, who took the lantern and went along.",
-        "There was a knock, and on the step a child with a pudding, made for {q}, who took the pudding and sat eating.",
+        "There was a knock, and on the step a child with a lantern, come for {p}, who took the lantern and sped along.",
+        "There was a knock, and on the step a child with a pudding, made for {q}, who took the pudding and cut slices.",
     ),
     (
         "The last ferry blew twice, which was as much as to say that whoever wanted to be on it must run, and {p} ran.",
-        "The last ferry blew twice, which was as much as to say that whoever wanted to be on it must run, but {q} sat.",
+        "The last ferry blew twice, which was as much as to say that whoever wanted to be on it must run, and {q} sat.",
     ),
     (
         "It was past the hour at which the house across the river was locked, and with both sleeves wet {p} rowed back.",

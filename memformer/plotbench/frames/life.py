@@ -25,8 +25,8 @@ ENDINGS = (
         "{q} breathed out and got up again.",
     ),
     (
-        "{p} died with the tide.",
-        "{q} rose with the lark.",
+        "{p} was dead by dark.",
+        "{q} was well by dark.",
     ),
     (
         "All was over with {p}.",
@@ -57,8 +57,8 @@ ENDINGS = (
         "Towards four the whistling in {q}'s room started, and somebody opened the sherry.",
     ),
     (
-        "\"No more broth,\" said the nurse, drawing the sheet over {p}'s face for good.",
-        "\"No more broth,\" said the nurse, slicing the bacon onto {q}'s dish for noon.",
+        '"No more broth," said the nurse, drawing the sheet over {p}\'s face for good.',
+        '"No more broth," said the nurse, slicing the bacon onto {q}\'s dish for noon.',
     ),
     (
         "The sexton asked how long he should dig for {p}, and {f} showed him with both hands.",
