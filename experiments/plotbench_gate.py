@@ -33,7 +33,7 @@ from memformer.plotbench.readers import (
     smaller_number,
 )
 from memformer.plotbench.shortcuts import Shortcut, build_shortcut
-from memformer.plotbench.story import Bench
+from memformer.plotbench.story import Bench, Split
 
 SEEDS, BUCKET, LENGTH = (0, 200), 1024, 4096
 MORE_SEEDS, MORE_FAMILIES = (1000, 1500), ("know.secret", "life", "thread.payoff")
@@ -73,7 +73,7 @@ def figures(score: ShortcutScore) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def reacting(split: str, train: Bench) -> list[dict[str, Any]]:
+def reacting(split: Split, train: Bench) -> list[dict[str, Any]]:
     """What looks at lengths, places and letters, on more stories and groups than the gate has."""
     rules = [
         *(build_shortcut(name) for name in ("longer", "named-first")),
@@ -87,7 +87,7 @@ def reacting(split: str, train: Bench) -> list[dict[str, Any]]:
     ]
 
 
-def more(split: str) -> Bench:
+def more(split: Split) -> Bench:
     """Stories of the families in which a net of a tenth matters."""
     return make(
         MakeConfig(
