@@ -170,6 +170,16 @@ def test_two_sentences_of_a_line_are_built_alike_to_the_letter(lines):
         assert min(places) == 0 and max(places) > 0.8
 
 
+@pytest.mark.parametrize("lines", [know.PARTINGS, life.ENDINGS])
+def test_what_is_said_of_two_names_no_value_of_any_family(lines):
+    """It would stand beside the name, for what looks for name and value together to find."""
+    values = {v for classes in VALUES.values() for each in classes for v in each.split()}
+    for split in SPLITS:
+        things = {v for each in payoff.NEED_CLASSES[split] for v in each.split()}
+        told = flat(*(re.findall("[a-z]+", each.lower()) for each in flat(*of_split(lines, split))))
+        assert not (values | things) & set(told)
+
+
 def test_sentences_of_two_lines_are_drawn_and_all_pairs_of_lines_alike_often():
     lines = tuple((f"p{i}", f"q{i}") for i in range(9))
     drawn = Counter(of_two_lines(Draw(random.Random(i), "dev"), lines) for i in range(3000))

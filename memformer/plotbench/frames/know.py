@@ -33,7 +33,7 @@ PARTINGS = (
         "{q} sat it out.",
     ),
     (
-        "Off into the dark slid {p}.",
+        "Off into the lane slid {p}.",
         "Deep in the settle lay {q}.",
     ),
     (
@@ -45,7 +45,7 @@ PARTINGS = (
         "There was no budging {q}.",
     ),
     (
-        "{p} had a boat to catch and left them at the table.",
+        "{p} had a mail to catch and left them at the table.",
         "{q} had a cuff to stitch and moved up to the taper.",
     ),
     (
@@ -66,7 +66,7 @@ PARTINGS = (
     ),
     (
         "{p} rode by the early coach and slept all the way.",
-        "{q} read by the other lamp and kept the flies off.",
+        "{q} knit on the other sofa and kept the flies off.",
     ),
     (
         "{p} had gone out to look at the eclipse with the children.",
@@ -89,28 +89,28 @@ PARTINGS = (
         "The smoke was good air for {q}, who took a seat nearer the hob.",
     ),
     (
-        "A bell rang, and {p} hurried over to the chapel, being late already.",
-        "A bell rang, and {q} settled back by the embers, being warm already.",
+        "It struck six, and {p} hurried over to the church, being late already.",
+        "It struck six, and {q} settled back by the embers, being warm already.",
     ),
     (
-        "The dance had begun at the inn, and {p}, in new shoes, led the first.",
-        "The dance had begun at the inn, and {q}, in old shoes, fed the stove.",
+        "The party had begun at the inn, and {p}, in new shoes, led the first.",
+        "The party had begun at the inn, and {q}, in old shoes, fed the stove.",
     ),
     (
         "Down the hill, with a stick in one hand and a ham in the other, went {p}.",
         "Over the soup, with a ladle in one hand and a bun in the other, bent {q}.",
     ),
     (
-        "For the sake of a sick aunt, and in the teeth of the wind, {p} rode away.",
-        "For the sake of a sore foot, and in the light of the lamp, {q} kept warm.",
+        "For the sake of a sick aunt, and in the teeth of the blast, {p} rode away.",
+        "For the sake of a sore foot, and in the light of the blaze, {q} kept warm.",
     ),
     (
-        "There was a knock, and on the step a child with a lantern, come for {p}, who took the lantern and sped along.",
+        "There was a knock, and on the step a child with a satchel, come for {p}, who took the satchel and sped along.",
         "There was a knock, and on the step a child with a pudding, made for {q}, who took the pudding and cut slices.",
     ),
     (
-        "The last ferry blew twice, which was as much as to say that whoever wanted to be on it must run, and {p} ran.",
-        "The last ferry blew twice, which was as much as to say that whoever wanted to be on it must run, and {q} sat.",
+        "The last train blew twice, which was as much as to say that whoever wanted to be on it must run, and {p} ran.",
+        "The last train blew twice, which was as much as to say that whoever wanted to be on it must run, and {q} sat.",
     ),
     (
         "It was past the hour at which the house across the river was locked, and with both sleeves wet {p} rowed back.",

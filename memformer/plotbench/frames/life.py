@@ -25,8 +25,8 @@ ENDINGS = (
         "{q} breathed out and got up again.",
     ),
     (
-        "{p} was dead by dark.",
-        "{q} was well by dark.",
+        "{p} was dead by dawn.",
+        "{q} was hale by dawn.",
     ),
     (
         "All was over with {p}.",
@@ -49,7 +49,7 @@ ENDINGS = (
         "They trailed {q} up to the lighthouse in the rain, and the pace was so quick that they rested twice.",
     ),
     (
-        "{f} stopped the clock, as there was nothing further that anyone could do for {p}.",
+        "{f} stopped the drops, as there was nothing further that anyone could do for {p}.",
         "{f} stopped the pills, as there was nothing serious that anyone could see in {q}.",
     ),
     (
@@ -57,44 +57,44 @@ ENDINGS = (
         "Towards four the whistling in {q}'s room started, and somebody opened the sherry.",
     ),
     (
-        '"No more broth," said the nurse, drawing the sheet over {p}\'s face for good.',
-        '"No more broth," said the nurse, slicing the bacon onto {q}\'s dish for noon.',
+        '"No more broth," said the niece, drawing the sheet over {p}\'s face for good.',
+        '"No more broth," said the niece, slicing the bacon onto {q}\'s dish for noon.',
     ),
     (
-        "The sexton asked how long he should dig for {p}, and {f} showed him with both hands.",
-        "The tailor asked how wide he should cut for {q}, and {f} showed him with both hands.",
+        "The verger asked how long he should dig for {p}, and {f} showed him with both hands.",
+        "The hosier asked how wide he should cut for {q}, and {f} showed him with both hands.",
     ),
     (
         "They shared out {p}'s things on Thursday, the boots, the good coat, the spectacles.",
         "They looked out {q}'s things on Thursday, the boots, the loud coat, the tambourine.",
     ),
     (
-        "All the boats had crape on them for {p}'s sake, and the school was let out.",
-        "All the boats had flags on them for {q}'s sake, and the school was let out.",
+        "All the barges had crape on them for {p}'s sake, and the children were let out.",
+        "All the barges had flags on them for {q}'s sake, and the children were let out.",
     ),
     (
-        "{f} wrote the same four lines to all {p}'s relations, black-edged.",
+        "{f} wrote the same four lines to all {p}'s relations, sable-edged.",
         "{f} wrote the same glad lines to all {q}'s relations, lilac-inked.",
     ),
     (
-        "The night was {p}'s last, and the candle outlived {p.him} by an hour.",
+        "The night was {p}'s last, and the embers outlived {p.him} by an hour.",
         "The night was {q}'s best, and the posset relieved {q.him} in an hour.",
     ),
     (
-        "There was ham, as is proper, and they spoke well of {p}, who would have been surprised.",
-        "There was ham, as is proper, and they spoke well of {q}, who again took more crackling.",
+        "There was ham, as is proper, and they drank to {p}, who would have been surprised.",
+        "There was ham, as is proper, and they drank to {q}, who again took more crackling.",
     ),
     (
         "By noon {p} was under the yew with the others of that name.",
         "By noon {q} was under the sun with the mowers of that hill.",
     ),
     (
-        "For {p} they tolled the small bell, eighty strokes of it, and hats came off as far as the weir.",
+        "For {p} they tolled the whole hour, eighty strokes of it, and hats came off as far as the weir.",
         "For {q} they tapped the small cask, eighty glasses of it, and hats flew off as far as the weir.",
     ),
     (
         "To {p} the vicar gave the good pall with the fringe, and the bearers were sworn to walk in step.",
-        "To {q} the vicar gave the good port with the cheese, and the sisters were sworn to keep it dark.",
+        "To {q} the vicar gave the good port with the cheese, and the sisters were sworn to tell no soul.",
     ),
     (
         "On {p} they laid a coat of wool, the hat, and a sprig of rue, and lowered it all on two ropes.",
@@ -105,8 +105,8 @@ ENDINGS = (
         "The carpenter planed the last of the ash stilts, and wrote on the top, with a flat pencil, the name of {q}.",
     ),
     (
-        "In the front room the mirror was turned to the wall, candles were lit, and nobody spoke above a whisper near {p}.",
-        "In the front room the carpet was rolled to the wall, fiddles were out, and nobody leapt after a partner like {q}.",
+        "In the front room the canary was hooded for the day, candles were lit, and nobody spoke above a whisper near {p}.",
+        "In the front room the carpet was rolled for the day, fiddles were out, and nobody leapt after a partner like {q}.",
     ),
     (
         "With the frost still in the ground it took two men and a pickaxe, a whole day long, to make room for {p}.",
