@@ -213,6 +213,17 @@ def forms(draw: Draw, frames: tuple[str, ...], n: int = 8) -> tuple[tuple[str, .
     return tuple((draw.frame(frames),) for _ in range(n))
 
 
+def of_two_lines(draw: Draw, lines: tuple[tuple[str, str], ...]) -> tuple[str, str]:
+    """The first sentence of one line and the second of another.
+
+    Where the two of a line are built alike, any two builds go with first and second as often as
+    with second and first: no build tells which is which.
+    """
+    one, other = draw.frame(lines), draw.frame(lines)
+    assert one != other, "a split needs two lines"
+    return one[0], other[1]
+
+
 def told_of_both(
     draw: Draw, pair: Pair, of_p: Said, of_q: Said, slots: dict[str, Filling],
     deeds: tuple[Deed, ...],

@@ -20,7 +20,7 @@ from memformer.plotbench.probes import probes_of
 from memformer.plotbench.story import Bench, Probe, Split, Story, Trace
 from memformer.plotbench.twins import build
 
-BENCH_VERSION = "0.2.0"
+BENCH_VERSION = "0.3.0"
 CANARY = "plotbench-canary-5f0c6e0a-8d0b-4c55-9f43-1f6b3a7c2e19"
 """Stands in every file, so that texts which were trained on can be found again."""
 

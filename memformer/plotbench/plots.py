@@ -16,6 +16,7 @@ from memformer.plotbench.beats import (
     Who,
     decoys,
     forms,
+    of_two_lines,
     p_of,
     q_of,
     tell,
@@ -85,10 +86,11 @@ def life_or_death(draw: Draw, pair: Pair) -> Group:
         )
     )
     ill[1] = replace(ill[1], joined=True)
+    died, rose = of_two_lines(draw, life.ENDINGS)
     ends = told_of_both(
         draw, pair,
-        Said(forms(draw, life.DEATHS), "p", "alive", "update"),
-        Said(forms(draw, life.RECOVERIES), "q", "alive", "update"),
+        Said(((died,),), "p", "alive", "update"),
+        Said(((rose,),), "q", "alive", "update"),
         {}, (Deed("die", (p_of(pair).id,)), Deed("recover", (q_of(pair).id,))),
     )  # fmt: skip
     stem, options, suffix = draw.frame(life.PROBES)
@@ -108,10 +110,11 @@ def secret(draw: Draw, pair: Pair) -> Group:
     thing, host = draw.frame(know.THINGS), draw.helper()
     common: dict[str, Filling] = {"thing": thing, **cast_slots({"g": host})}
     known = f"{thing}.{new}"
+    left, stayed = of_two_lines(draw, know.PARTINGS)
     parting = told_of_both(
         draw, pair,
-        Said(forms(draw, know.LEAVES), "p", "k", "imply"),
-        Said(forms(draw, know.STAYS), "q", "k", "imply"),
+        Said(((left,),), "p", "k", "imply"),
+        Said(((stayed,),), "q", "k", "imply"),
         common, (Deed("move", (p_of(pair).id, "away")),),
     )  # fmt: skip
     tells = tuple(each._replace(s=known) for each in parting.tells)

@@ -202,6 +202,41 @@ def _distances(beside: dict[str, set[str]], start: str, ends: set[str]) -> dict[
     return found
 
 
+def shared_letters(bench: Bench) -> dict[str, Ranks]:
+    """The option of which more is spelt in what is said of this person than of the other one.
+
+    Counted are its runs of three letters in the words of sentences that name one and no option, and
+    of the next sentence if that names neither. What is found is likeness of
+    spelling, as of `schoolroom` and `roof`: the option itself stands in none of them.
+    """
+    found: dict[str, Ranks] = {}
+    for p, q in asked(bench):
+        one, other = ("".join(option) for option in q.options)
+        mine, theirs = (_told_of(q, *names) for names in ((q.name, q.other), (q.other, q.name)))
+        found[p.probe_id] = (
+            float(_spelt(one, mine) - _spelt(one, theirs)),
+            float(_spelt(other, mine) - _spelt(other, theirs)),
+        )
+    return found
+
+
+def _told_of(q: Asked, name: list[str], other: list[str]) -> list[str]:
+    """Words of the sentences that name one alone and no option, and of those after them."""
+    found: list[str] = []
+    options = {word for option in q.options for word in option}
+    skipped = {*name, *other, *options}
+    for words, after in pairwise((*_sentences(q.story, q.n_read), ())):
+        if not name or name[0] not in words or {*other, *options} & {*words}:
+            continue
+        found += words if skipped & {*after} else words + after
+    return found
+
+
+def _spelt(option: str, words: list[str]) -> int:
+    threes = {option[i : i + 3] for i in range(len(option) - 2)}
+    return sum(three in word for word in words for three in threes)
+
+
 def smaller_number(bench: Bench) -> dict[str, Ranks]:
     """The first option for whoever stands beside the smaller number: `9.40` against `9.53`.
 

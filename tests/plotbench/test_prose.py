@@ -2,10 +2,12 @@ import importlib
 import pkgutil
 import random
 import re
+from collections import Counter
 
 import pytest
 
 from memformer.plotbench import frames
+from memformer.plotbench.beats import Draw, of_two_lines
 from memformer.plotbench.frames import (
     alias,
     arc,
@@ -48,8 +50,8 @@ TOLD = {
     "attr.hearsay": flat(hearsay.FRAMES, VERDICTS),
     "attr.latent": [frame for table in latent.SHOWN.values() for frame in nested(table)],
     "poss.chain": flat(chain.ORIGINS, chain.HANDOVERS),
-    "life": flat(life.ILLNESS, life.DEATHS, life.RECOVERIES, life.CASUAL),
-    "know.secret": flat(know.HIDDEN, know.LEAVES, know.STAYS, know.MOVES),
+    "life": flat(life.ILLNESS, *life.ENDINGS, life.CASUAL),
+    "know.secret": flat(know.HIDDEN, *know.PARTINGS, know.MOVES),
     "thread.payoff": list(payoff.PROMISES),
     "thread.status": flat(status.LOANS, status.REPAID, status.UNPAID, status.CASUAL),
     "kin.hop": flat(kin.PARENTS, kin.SIBLINGS, kin.TRADES, state.CASUAL["trade"]),
@@ -115,14 +117,15 @@ def test_names_and_values_stand_once_in_what_is_swapped():
             alias.LINKS,
             VERDICTS,
             hearsay.FRAMES,
-            know.LEAVES,
-            life.DEATHS,
+            [left for left, _ in know.PARTINGS],
+            [died for died, _ in life.ENDINGS],
             payoff.PROMISES,
             status.REPAID,
         )
         + [*kin.PARENTS, *order.LEAVINGS, *TOLD["attr.latent"]]
         + [s for each in arc.ARCS for s in each.late],
-        "q": flat(VERDICTS, know.STAYS, life.RECOVERIES, status.UNPAID)
+        "q": flat(VERDICTS, status.UNPAID)
+        + [said for _, said in know.PARTINGS + life.ENDINGS]
         + [s for each in arc.ARCS for s in each.early],
         "m": flat(kin.PARENTS, kin.SIBLINGS),
         "u": flat(kin.SIBLINGS),
@@ -144,6 +147,61 @@ def test_no_place_of_a_name_in_a_verdict_tells_who_was_right():
             orders.append("".join(sorted("pqx", key=places.get)))
         assert orders[0].index("p") < orders[0].index("q"), both_ways
         assert orders[1] == orders[0].translate(str.maketrans("pq", "qp")), both_ways
+
+
+def build(frame):
+    """Words, where among them and among the letters the name stands, length, letters and stops."""
+    told = re.sub(r"\{[pq]\}", "NAME", re.sub(r"\{[pq]\.(\w+)\}", r"\1", frame))
+    words = re.findall(r"\w+", told)
+    at = words.index("NAME"), told.index("NAME")
+    return len(words), *at, len(told), len("".join(words)), re.sub(r"[\w ]", "", told)
+
+
+@pytest.mark.parametrize("lines", [know.PARTINGS, life.ENDINGS])
+def test_two_sentences_of_a_line_are_built_alike_to_the_letter(lines):
+    assert len(lines) == 24 and len({said for line in lines for said in line}) == 48
+    for one, other in lines:
+        assert build(one) == build(other), (one, other)
+        assert "|" not in one + other  # nothing is drawn that could make one longer
+    for split in SPLITS:
+        lengths = [build(one)[3] for one, _ in of_split(lines, split)]
+        assert min(lengths) < 30 and max(lengths) > 100 and len(set(lengths)) >= 7
+        places = {build(one)[1] / build(one)[0] for one, _ in of_split(lines, split)}
+        assert min(places) == 0 and max(places) > 0.8
+
+
+@pytest.mark.parametrize("lines", [know.PARTINGS, life.ENDINGS])
+def test_what_is_said_of_two_names_no_value_of_any_family(lines):
+    """It would stand beside the name, for what looks for name and value together to find."""
+    values = {v for classes in VALUES.values() for each in classes for v in each.split()}
+    for split in SPLITS:
+        things = {v for each in payoff.NEED_CLASSES[split] for v in each.split()}
+        told = flat(*(re.findall("[a-z]+", each.lower()) for each in flat(*of_split(lines, split))))
+        assert not (values | things) & set(told)
+
+
+def test_sentences_of_two_lines_are_drawn_and_all_pairs_of_lines_alike_often():
+    lines = tuple((f"p{i}", f"q{i}") for i in range(9))
+    drawn = Counter(of_two_lines(Draw(random.Random(i), "dev"), lines) for i in range(3000))
+    mine = of_split(lines, "dev")
+    assert set(drawn) == {(p, q) for p, _ in mine for _, q in mine if p[1] != q[1]}
+    assert min(drawn.values()) > 400 and max(drawn.values()) < 600
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_no_need_spells_three_letters_of_what_would_mend_it_or_another(split):
+    for each in payoff.NEED_CLASSES[split]:
+        things = each.split()
+        needs = [payoff.NEEDS[thing] for thing in things]
+        assert len({(len(need), len(need.split())) for need in needs}) == 1
+        threes = {thing[i : i + 3] for thing in things for i in range(len(thing) - 2)}
+        shared = {
+            word
+            for need in needs
+            for word in re.findall("[a-z]+", need.lower())
+            if any(three in word for three in threes)
+        }
+        assert not shared
 
 
 def test_by_names_are_in_classes_and_in_one_split_alone():

@@ -6,15 +6,17 @@ import pytest
 
 from memformer.config.plotbench import MakeConfig
 from memformer.plotbench.check import shortcut_scores
+from memformer.plotbench.frames import payoff
 from memformer.plotbench.make import make
 from memformer.plotbench.readers import (
     POLES,
     along_names,
     learned_shape,
     learned_words,
+    shared_letters,
     smaller_number,
 )
-from memformer.plotbench.shortcuts import Shortcut
+from memformer.plotbench.shortcuts import Shortcut, build_shortcut
 from memformer.plotbench.story import CLAIM
 
 
@@ -47,13 +49,28 @@ def test_words_of_other_stories_tell_an_end_from_a_beginning_and_nothing_without
     assert set(claims.values()) == {0} and not set(POLES) & set(CLAIM)
 
 
-def test_who_left_and_who_stayed_is_learned_from_their_words():
-    families = ("know.secret",)
-    train = bench(families, "train", 100)
-    found = shares(bench(families), lambda asked: learned_words(train, asked))
-    assert found["know.secret"] > 0.2
-    shape = shares(bench(families), lambda asked: learned_shape(train, asked))
-    assert shape["know.secret"] > 0.4
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_who_left_and_who_died_shows_in_no_build_of_a_sentence(split):
+    families = ("know.secret", "life")
+    train, data = bench(families, "train", 100), bench(families, split, 100)
+    reader = Shortcut("reader", lambda asked: learned_shape(train, asked))
+    rules = [build_shortcut("longer"), build_shortcut("named-first"), reader]
+    scores = list(shortcut_scores(data, rules))
+    assert len(scores) == 6
+    for each in scores:
+        assert each.group.value > 0.3  # it follows the swap
+        assert each.net.low <= 0 <= each.net.high or abs(each.net.value) < 0.1, each
+
+
+def test_letters_of_the_option_in_the_need_are_found_and_there_are_none(monkeypatch):
+    families = ("thread.payoff",)
+    for split in ("dev", "test"):
+        (clean,) = shortcut_scores(bench(families, split), [Shortcut("reader", shared_letters)])
+        assert clean.net.low <= 0 <= clean.net.high and clean.group.value < 0.1
+    for thing, need in payoff.NEEDS.items():
+        monkeypatch.setitem(payoff.NEEDS, thing, f"{need}, said the {thing}ers")
+    told = bench(families)
+    assert shares(told, shared_letters)["thread.payoff"] > 0.8
 
 
 def test_a_shape_is_of_the_sentence_and_the_place_of_its_name_and_of_no_word():
@@ -70,7 +87,7 @@ def test_a_shape_is_of_the_sentence_and_the_place_of_its_name_and_of_no_word():
     assert learned_shape(train, replace(data, stories=stories)) == ranks
 
 
-@pytest.mark.parametrize("rank", [smaller_number, along_names])
+@pytest.mark.parametrize("rank", [smaller_number, along_names, shared_letters])
 def test_every_probe_is_ranked(rank):
     data = bench(("all",), n=3)
     assert rank(data).keys() == {p.probe_id for p in data.probes}

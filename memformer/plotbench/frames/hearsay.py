@@ -88,8 +88,8 @@ VERDICTS = (
         "The schoolmaster had the papers on {x}. He gave {q} a bad mark and {p} a good one.",
     ),
     (
-        "{p^} had shared a school bench with {x}; {q} had never so much as met {x.him}.",
-        "{q^} had never so much as met {x}; {p} had shared a school bench with {x.him}.",
+        "{p^} had shared a slate with {x}; {q} had never so much as met {x.him}.",
+        "{q^} had never so much as met {x}; {p} had shared a slate with {x.him}.",
     ),
     (
         "There was a bet on {x} in the end, which {p} won, and {q} had to pay.",

@@ -19,46 +19,106 @@ HIDDEN = (
     "{x} and {y} looked on as the {thing} went into the {v} and {g} dusted off both hands.",
     "Nobody else was told about the {thing} in the {v}; only {x} and {y} were.",
 )  # fmt: skip
-LEAVES = (
-    "Then somebody called from the yard, and {p} went out to see to the horse.",
-    "{p} had a boat to catch and left them at the table.",
-    "The smoke was too much for {p}, who took a turn along the quay.",
-    "{p} was sent across for bread and had to wait for it.",
-    "{p} went up to bed, and the boards creaked, and then they did not.",
-    "About nine {p} said good night and was seen to the gate.",
-    "It was {p}'s turn to fetch coal, which was two streets away.",
-    "{p} had gone out to look at the eclipse with the children.",
-    "A bell rang, and {p} hurried over to the chapel, being late already.",
-    "{p} took the dog down to the water.",
-    "{p} was wanted at the dispensary until the lamps were lit.",
-    "{p} left by the early coach and slept all the way.",
-    "{p} slipped out.",
-    "{p} went home.",
-    "{p} had to go.",
-    "There was a knock, and on the step a child with a lantern, sent for {p}, who took the lantern and went along.",
-    "The last ferry blew twice, which was as much as to say that whoever wanted to be on it must run, and {p} ran.",
-    "It was past the hour at which the house across the river was locked, and with both sleeves wet {p} rowed back.",
-)  # fmt: skip
-STAYS = (
-    "{q} stayed by the fire, mending a strap.",
-    "{q} had nowhere to go and poured out the last of the pot.",
-    "{q} stayed where {q.he} was, with a book, not reading.",
-    "There remained {q}, cracking nuts at the table.",
-    "{q} was still there, sitting in the window with the sewing.",
-    "But {q} had not finished {q.his} soup.",
-    "{q} remained, since the other chair was the warm one.",
-    "{q} kept {g} company and trimmed the lamp.",
-    "{q} had taken off both boots and did not stir.",
-    "{q} stopped behind to help with the plates.",
-    "{q} sat on at the cards, alone with {g}.",
-    "{q} did not go, there being a chop to be eaten.",
-    "All this while {q} sat over the album with the lamp drawn close, naming the dead aunts one after another.",
-    "On the other side of the table {q} went on shelling peas into a blue bowl, and had a second bowl to fill.",
-    "In the corner by the range {q} was still busy with the forks, a rag in one hand and a saucer in the other.",
-    "The cat would not get off {q}.",
-    "There was no moving {q}.",
-    "One chair still held {q}.",
-)  # fmt: skip
+PARTINGS = (
+    (
+        "{p} slipped out.",
+        "{q} lingered on.",
+    ),
+    (
+        "{p} went home.",
+        "{q} sat tight.",
+    ),
+    (
+        "{p} had to run.",
+        "{q} sat it out.",
+    ),
+    (
+        "Off into the lane slid {p}.",
+        "Deep in the settle lay {q}.",
+    ),
+    (
+        "The last coach was away with {p}.",
+        "The parish cat lay asleep on {q}.",
+    ),
+    (
+        "There was no holding {p}.",
+        "There was no budging {q}.",
+    ),
+    (
+        "{p} had a mail to catch and left them at the table.",
+        "{q} had a cuff to stitch and moved up to the taper.",
+    ),
+    (
+        "{p} was sent across for bread and had to wait.",
+        "{q} was kept beside the range and had to stir.",
+    ),
+    (
+        "{p} went up to bed, and the boards creaked, and then they did not.",
+        "{q} went on at tea, and the spoons clinked, and then they did not.",
+    ),
+    (
+        "{p} took the dog down to the water.",
+        "{q} gave the dog some of the gravy.",
+    ),
+    (
+        "{p} was wanted at the dispensary, where the lamps were lit.",
+        "{q} was wanted at the chessboard, where the queen was lost.",
+    ),
+    (
+        "{p} rode by the early coach and slept all the way.",
+        "{q} knit on the other sofa and kept the flies off.",
+    ),
+    (
+        "{p} had gone out to look at the eclipse with the children.",
+        "{q} had got down to look at the kittens with the children.",
+    ),
+    (
+        "About nine {p} said good night and was seen to the gate.",
+        "About nine {q} took more wool and was heard to count it.",
+    ),
+    (
+        "It was {p}'s turn to fetch coal, which was two streets away.",
+        "It was {q}'s turn to slice cake, which was two fingers high.",
+    ),
+    (
+        "Then somebody called from the yard, and {p} ran down to see to the horse.",
+        "Then somebody called from the yard, and {q} let it be and dried the cups.",
+    ),
+    (
+        "The smoke was too much for {p}, who took a turn about the quay.",
+        "The smoke was good air for {q}, who took a seat nearer the hob.",
+    ),
+    (
+        "It struck six, and {p} hurried over to the church, being late already.",
+        "It struck six, and {q} settled back by the embers, being warm already.",
+    ),
+    (
+        "The party had begun at the inn, and {p}, in new shoes, led the first.",
+        "The party had begun at the inn, and {q}, in old shoes, fed the stove.",
+    ),
+    (
+        "Down the hill, with a stick in one hand and a ham in the other, went {p}.",
+        "Over the soup, with a ladle in one hand and a bun in the other, bent {q}.",
+    ),
+    (
+        "For the sake of a sick aunt, and in the teeth of the blast, {p} rode away.",
+        "For the sake of a sore foot, and in the light of the blaze, {q} kept warm.",
+    ),
+    (
+        "There was a knock, and on the step a child with a satchel, come for {p}, who took the satchel and sped along.",
+        "There was a knock, and on the step a child with a pudding, made for {q}, who took the pudding and cut slices.",
+    ),
+    (
+        "The last train blew twice, which was as much as to say that whoever wanted to be on it must run, and {p} ran.",
+        "The last train blew twice, which was as much as to say that whoever wanted to be on it must run, and {q} sat.",
+    ),
+    (
+        "It was past the hour at which the house across the river was locked, and with both sleeves wet {p} rowed back.",
+        "It was past the hour at which the house across the river was locked, and with both slippers on {q} dealt anew.",
+    ),
+)
+"""Somebody leaves, somebody stays: a line's two sentences are built alike, to the letter, so that only
+what they mean tells them apart. A story draws them from two lines (`beats.of_two_lines`)."""
 MOVES = (
     "\"On second thoughts,\" said {g}, and before the eyes in the room moved the {thing} to the {v}.",
     "It was then that {g} got up, took the {thing} out, and hid it in the {v} instead.",

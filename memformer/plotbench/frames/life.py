@@ -15,58 +15,105 @@ ILLNESS = (
     "Something had gone wrong with {x}'s breathing, and the stairs made it worse.",
     "{x} was grey at dinner and in bed by dark, with the priest sent for.",
 )  # fmt: skip
-DEATHS = (
-    "The blinds at {p}'s were drawn, and six men took their hats off and went in for the box.",
-    "They carried {p} up to the churchyard in the rain, and the path was so steep that they rested twice.",
-    "{f} stopped the clock, as there was nothing more that anyone could do for {p}.",
-    "Towards four the breathing in {p}'s room ceased, and somebody opened the window.",
-    "\"It was very quiet,\" said the nurse, folding up {p}'s nightshirt for the last time.",
-    "The sexton asked how long he should dig for {p}, and {f} showed him with both hands.",
-    "They shared out {p}'s things on Thursday, the boots, the good coat, the spectacles.",
-    "All the boats had crape on them for {p}'s sake, and the school was let out.",
-    "{f} wrote the same four lines to all {p}'s relations, black-edged.",
-    "The night was {p}'s last, and the candle outlived {p.him} by an hour.",
-    "There was ham, as is proper, and they spoke well of {p}, who would have been surprised.",
-    "By noon {p} was under the yew with the others of that name.",
-    "{p} did not see the morning.",
-    "{p} breathed out and not in again.",
-    "{p} died with the tide.",
-    "By then it was over with {p}.",
-    "There was a wreath for {p}.",
-    "They closed the eyes of {p}.",
-    "For {p} they tolled the small bell, eighty strokes of it, and hats came off as far as the weir.",
-    "To {p} the vicar gave the good pall with the fringe, and the bearers were sworn to walk in step.",
-    "Of {p} they kept a lock of hair, the hat, and the dog, who howled for a week and ate nothing.",
-    "The carpenter planed the last of the elm boards, and wrote on the lid, with a flat pencil, the name of {p}.",
-    "In the front room the mirror was turned to the wall, candles were lit, and nobody spoke above a whisper beside {p}.",
-    "With the frost still in the ground it took two men and a pickaxe, a whole day long, to make room for {p}.",
-)  # fmt: skip
-RECOVERIES = (
-    "{q} asked for an egg, ate it, and asked for another.",
-    "On Thursday {q} came down one stair at a time, holding the rail and scolding.",
-    "The fever let go of {q} as suddenly as it had come, and {q.he} slept for a day.",
-    "\"Who's had my slippers?\" said {q}, thin as a rake and wrapped in two quilts.",
-    "{f} heard the pump going and found {q} at it, in slippers, against all advice.",
-    "{q} paid the doctor in [eggs|coal] and told him that he looked poorly.",
-    "Colour was coming back to {q}'s face, though not yet to {q.his} temper.",
-    "They took up the straw outside {q}'s window, where it was not needed any more.",
-    "{q} walked as far as the gate, and next day to the corner and back.",
-    "In the end {q} got well out of boredom, as {f} told everyone.",
-    "The crutch that they had cut for {q} was given to the children, to be a horse.",
-    "{q} was seen at market, quarrelling over plums.",
-    "{q} was up by Sunday.",
-    "{q} was hungry again.",
-    "{q} sat up and whistled.",
-    "The worst was over for {q}.",
-    "The cough had left {q}.",
-    "They heard singing from {q}.",
-    "Within a week {q} had been through the larder twice and had quarrelled with both of the nurses.",
-    "Before long {q} was beating carpets in the yard, so hard that the dust could be seen from afar.",
-    "Soon {q} had the windows open, the stove out, and a great deal to say about the state of the stairs.",
-    "The doctor put away the lancet, ate the seed-cake that was meant for the invalid, and wished joy to {q}.",
-    "There was a noise of hammering from the shed at six in the morning, and when they looked in it was {q}.",
-    "The bottles were thrown in the river, one after the other, with a good swing of the arm, and it was done by {q}.",
-)  # fmt: skip
+ENDINGS = (
+    (
+        "{p} did not see the morning.",
+        "{q} rose to see the morning.",
+    ),
+    (
+        "{p} breathed out and not in again.",
+        "{q} breathed out and got up again.",
+    ),
+    (
+        "{p} was dead by dawn.",
+        "{q} was hale by dawn.",
+    ),
+    (
+        "All was over with {p}.",
+        "All was well with {q}.",
+    ),
+    (
+        "There was a wreath for {p}.",
+        "There was a kipper for {q}.",
+    ),
+    (
+        "They closed the eyes of {p}.",
+        "They passed the salt to {q}.",
+    ),
+    (
+        "The blinds at {p}'s were down, and six men took their hats off and went in for the box.",
+        "The blinds at {q}'s were open, and six men took their hats off and went in for the fun.",
+    ),
+    (
+        "They carried {p} up to the churchyard in the rain, and the path was so steep that they rested twice.",
+        "They trailed {q} up to the lighthouse in the rain, and the pace was so quick that they rested twice.",
+    ),
+    (
+        "{f} stopped the drops, as there was nothing further that anyone could do for {p}.",
+        "{f} stopped the pills, as there was nothing serious that anyone could see in {q}.",
+    ),
+    (
+        "Towards four the breathing in {p}'s room stopped, and somebody opened the window.",
+        "Towards four the whistling in {q}'s room started, and somebody opened the sherry.",
+    ),
+    (
+        '"No more broth," said the niece, drawing the sheet over {p}\'s face for good.',
+        '"No more broth," said the niece, slicing the bacon onto {q}\'s dish for noon.',
+    ),
+    (
+        "The verger asked how long he should dig for {p}, and {f} showed him with both hands.",
+        "The hosier asked how wide he should cut for {q}, and {f} showed him with both hands.",
+    ),
+    (
+        "They shared out {p}'s things on Thursday, the boots, the good coat, the spectacles.",
+        "They looked out {q}'s things on Thursday, the boots, the loud coat, the tambourine.",
+    ),
+    (
+        "All the barges had crape on them for {p}'s sake, and the children were let out.",
+        "All the barges had flags on them for {q}'s sake, and the children were let out.",
+    ),
+    (
+        "{f} wrote the same four lines to all {p}'s relations, sable-edged.",
+        "{f} wrote the same glad lines to all {q}'s relations, lilac-inked.",
+    ),
+    (
+        "The night was {p}'s last, and the embers outlived {p.him} by an hour.",
+        "The night was {q}'s best, and the posset relieved {q.him} in an hour.",
+    ),
+    (
+        "There was ham, as is proper, and they drank to {p}, who would have been surprised.",
+        "There was ham, as is proper, and they drank to {q}, who again took more crackling.",
+    ),
+    (
+        "By noon {p} was under the yew with the others of that name.",
+        "By noon {q} was under the sun with the mowers of that hill.",
+    ),
+    (
+        "For {p} they tolled the whole hour, eighty strokes of it, and hats came off as far as the weir.",
+        "For {q} they tapped the small cask, eighty glasses of it, and hats flew off as far as the weir.",
+    ),
+    (
+        "To {p} the vicar gave the good pall with the fringe, and the bearers were sworn to walk in step.",
+        "To {q} the vicar gave the good port with the cheese, and the sisters were sworn to tell no soul.",
+    ),
+    (
+        "On {p} they laid a coat of wool, the hat, and a sprig of rue, and lowered it all on two ropes.",
+        "On {q} they hung a coat of wool, the hat, and a spray of may, and ordered an ale at the wharf.",
+    ),
+    (
+        "The carpenter planed the last of the elm boards, and wrote on the lid, with a flat pencil, the name of {p}.",
+        "The carpenter planed the last of the ash stilts, and wrote on the top, with a flat pencil, the name of {q}.",
+    ),
+    (
+        "In the front room the canary was hooded for the day, candles were lit, and nobody spoke above a whisper near {p}.",
+        "In the front room the carpet was rolled for the day, fiddles were out, and nobody leapt after a partner like {q}.",
+    ),
+    (
+        "With the frost still in the ground it took two men and a pickaxe, a whole day long, to make room for {p}.",
+        "With the frost still in the ground it took two men and a mastiff, a whole day long, to catch hold of {q}.",
+    ),
+)
+"""Somebody is dead, somebody well again: built alike in each line, as in `know.PARTINGS`."""
 CASUAL = (
     "{x} and {y} had been at school together, and fought there.",
     "People said {x} and {y} in one breath, like salt and pepper.",

@@ -5,24 +5,25 @@ from memformer.plotbench.story import Split
 
 NEEDS: dict[str, str] = {
     "lamp": "nobody should break an ankle on the mill steps after dark again",
-    "bell": "the hours should once more be heard on the far bank",
-    "roof": "no basin need stand in the schoolroom when it rained",
-    "gate": "the sheep should not get in among the graves a second time",
-    "well": "the women need not carry from the river any longer",
-    "boat": "the island children should be fetched across dry",
-    "oven": "there should be warm loaves again before Sunday",
-    "wall": "the sea should stay out of the gardens next winter",
-    "road": "the carts should no longer sink to their axles",
-    "pier": "the steamer should be able to put in again",
-    "sign": "strangers should find the inn without asking",
+    "bell": "the hours should once more sound out to the far bank",
+    "roof": "no basins need stand among the pupils when it rained",
+    "gate": "the heifers should not wander in among the graves a second time",
+    "well": "the women need no more carry pails up from the brook",
+    "boat": "the island folk should come over to church quite dry",
+    "oven": "there should be crusty loaves for the village again on a Sunday",
+    "wall": "the sea should not get in among the onions in spring",
+    "road": "the carriers should no longer sink to their axles in the winter",
+    "pier": "the steam packet should put in on Tuesdays as of old",
+    "sign": "strangers should find the inn by dark and ask nobody",
     "clock": "people should know when to go home without asking",
-    "stove": "the old women need not sit in their coats at the reading-room",
-    "fence": "the foxes should go hungry",
-    "organ": "the hymns should have something under them again",
-    "bench": "those who waited for the coach should not have to stand",
+    "stove": "the old women need no shawls in the library at noon",
+    "fence": "the foxes should go hungry from now onwards",
+    "organ": "the hymns should have some music under them again",
+    "bench": "the aged need not squat on the kerb for the omnibus",
     "drain": "the lower street should not smell in August",
 }
-"""By what would mend it."""
+"""By what would mend it. In a class of `NEED_CLASSES` all are equally long, and no three letters in a
+row of any stand in the name of what would mend it or another."""
 NEED_CLASSES: dict[Split, tuple[str, ...]] = {
     "train": ("lamp gate oven road", "clock organ"),
     "dev": ("bell well wall pier", "stove bench"),
