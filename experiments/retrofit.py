@@ -44,6 +44,11 @@ VARIANTS = {
     "window 64, K = 32": ON | {"window": 64},
     "window 1024": {"window": 1024},
     "window 1024, K = 32": ON | {"window": 1024},
+    # added after the upper half alone had come out above all layers
+    "upper third": ON | {"layers": tuple(range(20, 30))},
+    "upper two thirds": ON | {"layers": tuple(range(10, 30))},
+    "upper half, K = 64": ON | {"layers": tuple(range(15, 30)), "n_retrieved": 64},
+    "upper two thirds, K = 64": ON | {"layers": tuple(range(10, 30)), "n_retrieved": 64},
 }
 SEEDS = (0,)
 METRICS = (NATS, SECOND_HALF)
