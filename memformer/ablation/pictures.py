@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from memformer.ablation.effects import Effect
+from memformer.ablation.effects import Effect, Interval
 from memformer.ablation.experiment import Experiment
 from memformer.ablation.metric import Metric
 from memformer.ablation.rows import Row
@@ -24,10 +24,7 @@ def forest(experiment: Experiment, metric: Metric, found: Sequence[Effect]) -> P
     own = [each for each in found if each.metric == metric.name]
     if not own:
         return None
-    bounds = [x for each in own for x in each.difference if not math.isnan(x)]
-    left, right = min(0.0, *bounds), max(0.0, *bounds)
-    margin = 0.08 * (right - left) or 1e-3
-    limits = left - margin, right + margin
+    limits, is_cut = _limits([each.difference for each in own])
 
     def draw(axes: Axes, panel: str) -> None:
         for y, each in enumerate(reversed(own)):
@@ -44,11 +41,31 @@ def forest(experiment: Experiment, metric: Metric, found: Sequence[Effect]) -> P
         f"{metric.name}: difference to {experiment.base.name}",
         f"{metric.told}{better.capitalize()} is better. Dots are "
         "means over seeds and units, lines 95% intervals over both; blue is better than the base, "
-        "orange worse, grey not told apart or without an interval.",
+        "orange worse, grey not told apart or without an interval."
+        + (" Arrows: beyond the axis, with the value beside them." if is_cut else ""),
         draw,
         x_label=f"difference in {metric.name}",
         height=0.5 + 0.3 * len(own),
     )
+
+
+def _limits(differences: Sequence[Interval]) -> tuple[tuple[float, float], bool]:
+    """What the axis shows, and whether it leaves some out.
+
+    Up to a quarter of the effects stand beyond it, as arrows, if they are over five times as large
+    as the largest of the others, on whose scale nothing else could be seen.
+    """
+    ends = [[x for x in each if not math.isnan(x)] for each in differences]
+    ends = sorted((each for each in ends if each), key=lambda each: max(map(abs, each)))
+    n = len(ends)
+    for i in range(len(ends) - len(ends) // 4, len(ends)):
+        if max(map(abs, ends[i])) > 5 * max(map(abs, ends[i - 1])):
+            n = i
+            break
+    bounds = [x for each in ends[:n] for x in each]
+    left, right = min([0.0, *bounds]), max([0.0, *bounds])
+    margin = 0.08 * (right - left) or 1e-3
+    return (left - margin, right + margin), n < len(ends)
 
 
 def _colour(each: Effect, metric: Metric) -> str:

@@ -12,7 +12,7 @@ from memformer.ablation.cell import run_cell
 from memformer.ablation.effects import Effect, Interval
 from memformer.ablation.experiment import load_experiment
 from memformer.ablation.metric import Metric
-from memformer.ablation.pictures import _BETTER, _NONE, _WORSE, _colour, forest
+from memformer.ablation.pictures import _BETTER, _NONE, _WORSE, _colour, _limits, forest
 from memformer.ablation.report import write_report
 from memformer.ablation.rows import Cell, cells_of, finished
 from tests.ablation.toys import write
@@ -67,6 +67,29 @@ def test_what_is_better_is_blue_and_stands_where_the_caption_says(better):
     found = Effect("x", "h", 1.0, 1.0, Interval(-0.2, -0.3, -0.1), 0.01, 0.01, 3, 4)
     plot = forest(SimpleNamespace(base=SimpleNamespace(name="base")), metric, [found])
     assert plot.caption.startswith("Left" if better == "lower" else "Right")
+
+
+def test_an_effect_that_dwarfs_the_others_is_an_arrow():
+    def effects(*values):
+        return [
+            Effect(f"v{i}", "h", 1.0, 1.0, Interval(x, x - 0.01, x + 0.01), 0.01, 0.01, 3, 4)
+            for i, x in enumerate(values)
+        ]
+
+    def limits(found):
+        return _limits([each.difference for each in found])
+
+    (left, right), is_cut = limits(effects(-0.1, -0.05, 0.02, 2.0))
+    assert is_cut and -0.13 < left < -0.11 and 0.03 <= right < 0.05
+    (left, right), is_cut = limits(effects(-0.1, -0.05, 0.02, 0.4))
+    assert not is_cut and right > 0.41
+    (_, right), is_cut = limits(effects(-0.1, 2.0))  # one of two is no exception
+    assert not is_cut and right > 2.01
+    plot = forest(
+        SimpleNamespace(base=SimpleNamespace(name="base")),
+        Metric(name="h", of=dict, better="lower"), effects(-0.1, -0.05, 0.02, 2.0),
+    )  # fmt: skip
+    assert plot.caption.endswith("with the value beside them.")
 
 
 def test_both_pages_say_the_same(made):
