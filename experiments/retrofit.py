@@ -56,14 +56,18 @@ make = read
 
 
 def shares(rows: list[Row]) -> list[dict[str, object]]:
-    """Gain over the base, and share of the gap to full attention, of each variant.
+    """Of each variant: gain over the base, of the whole and of the second half, and share of the gap
+    to full attention.
 
     The share is that of the means; its interval is of a jackknife over books (each left out once),
     with Student's t: the gap stands below the line, where a bootstrap of eight is unsteady.
     """
-    held = {row.variant: row.metrics["nats"] for row in rows}
-    books = list(held["window and sinks"])
-    nats = {name: np.array([each[b] for b in books]) for name, each in held.items()}
+    held = {row.variant: row.metrics for row in rows}
+    books = list(held["window and sinks"]["nats"])
+    nats, late = (
+        {name: np.array([each[metric][b] for b in books]) for name, each in held.items()}
+        for metric in ("nats", "nats, second half")
+    )
     base, full = nats["window and sinks"], nats["full attention"]
     found = []
     for name, each in nats.items():
@@ -75,9 +79,11 @@ def shares(rows: list[Row]) -> list[dict[str, object]]:
         ])  # fmt: skip
         spread = float(np.sqrt((n - 1) / n * ((left - left.mean()) ** 2).sum()))
         reach = 2.365 * spread if n == 8 else float("nan")  # Student's t, 7 degrees of freedom
+        half, _ = crossed_interval((late["window and sinks"] - late[name])[None])
         found.append({
             "variant": name, "nats": round(float(each.mean()), 4),
             "gain": [round(x, 4) for x in gain], "p": round(p, 4),
+            "gain_second_half": [round(x, 4) for x in half],
             "share": [round(float(x), 3) for x in (whole, whole - reach, whole + reach)],
             "by_book": dict(zip(books, each.round(4).tolist(), strict=True)),
         })  # fmt: skip
