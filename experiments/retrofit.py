@@ -56,8 +56,8 @@ make = read
 
 
 def shares(rows: list[Row]) -> list[dict[str, object]]:
-    """Of each variant: gain over the base, of the whole and of the second half, and share of the gap
-    to full attention.
+    """Of each variant: gain over the base, of the whole and of the second half, and share of the
+    gap to full attention.
 
     The share is that of the means; its interval is of a jackknife over books (each left out once),
     with Student's t: the gap stands below the line, where a bootstrap of eight is unsteady.
