@@ -21,7 +21,7 @@ from memformer.ablation.metric import Metric
 from memformer.ablation.rows import Cell, Row, as_json, config_digest, read_row, write_row
 from memformer.ablation.sizes import n_parameter, n_token
 from memformer.ablation.trained import Trained
-from memformer.config import differences
+from memformer.config import completed, differences
 from memformer.evaluation.machine import describe
 from memformer.evaluation.store import read_json, write_json
 from memformer.process import tune_process
@@ -75,7 +75,7 @@ def run_cell(experiment: Experiment, out: Path, cell: Cell) -> Row:
 
 def _made(experiment: Experiment, folder: Path, cell: Cell) -> Row:
     config = experiment.config_of(*cell)
-    _claim(folder, as_json(config))
+    _claim(folder, config)
     with _timed(folder / "seconds.json") as clock:
         made = experiment.make(config, folder / "run")
         metrics = {metric.name: _numbers(metric, made) for metric in experiment.metrics}
@@ -93,16 +93,16 @@ def _made(experiment: Experiment, folder: Path, cell: Cell) -> Row:
     )
 
 
-def _claim(folder: Path, config: dict[str, Any]) -> None:
+def _claim(folder: Path, config: Any) -> None:
     """Note the config that `run/` is made under, and refuse one that was made under another."""
     path, run = folder / "config.json", folder / "run"
     if path.is_file() and run.is_dir() and any(run.iterdir()):
-        for field, was, now in differences(read_json(path), config):
+        for field, was, now in differences(completed(read_json(path), config), as_json(config)):
             raise ValueError(
                 f"{run} was begun with {field}={was!r}, the experiment has {now!r} now: take "
                 f"another folder, or remove {folder}"
             )
-    write_json(path, config)
+    write_json(path, as_json(config))
 
 
 class _Clock:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from memformer.ablation.experiment import Experiment
-from memformer.config import differences, to_json
+from memformer.config import completed, differences, to_json
 from memformer.evaluation.store import read_json, write_whole
 
 ROWS = "rows.jsonl"
@@ -97,8 +97,8 @@ def finished(experiment: Experiment, out: Path) -> dict[Cell, Row]:
         if not path.is_file():
             continue
         row = read_row(path)
-        ours = as_json(experiment.config_of(*cell))
-        for field, was, now in differences(row.config, ours):
+        config = experiment.config_of(*cell)
+        for field, was, now in differences(completed(row.config, config), as_json(config)):
             raise ValueError(
                 f"{path} was made with {field}={was!r}, the experiment has {now!r} now: take "
                 f"another folder, or remove {path.parent}"

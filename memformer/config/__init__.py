@@ -3,7 +3,7 @@
 A rule between fields is checked when a config is made, before a long job starts.
 """
 
-from memformer.config.changes import differences, from_json, override, to_json
+from memformer.config.changes import completed, differences, from_json, override, to_json
 from memformer.config.model import NO_MEMORY, DecoderConfig, FractionConfig, MemoryConfig
 from memformer.config.reward import RaterConfig, RaterRunConfig
 from memformer.config.rivals import CompressiveConfig, RecurrentConfig
@@ -24,6 +24,7 @@ __all__ = [
     "RunConfig",
     "SamplingConfig",
     "StageConfig",
+    "completed",
     "differences",
     "from_json",
     "override",

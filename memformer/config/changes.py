@@ -2,7 +2,7 @@
 
 import difflib
 import types
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import MISSING, asdict, fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
@@ -53,6 +53,20 @@ def differences(a: dict[str, Any], b: dict[str, Any]) -> list[tuple[str, Any, An
     names = sorted(one.keys() | other.keys())
     every = [(name, one.get(name), other.get(name)) for name in names]
     return [each for each in every if each[1] != each[2]]
+
+
+def completed(saved: dict[str, Any], config: Any) -> dict[str, Any]:
+    """What `to_json` wrote of such a config, with the defaults of fields that came later."""
+    whole = dict(saved)
+    for f in fields(config):
+        now = getattr(config, f.name)
+        if f.name not in saved:
+            first = f.default if f.default_factory is MISSING else f.default_factory()
+            if first is not MISSING:
+                whole[f.name] = to_json(first) if is_dataclass(first) else first
+        elif is_dataclass(now) and isinstance(saved[f.name], dict):
+            whole[f.name] = completed(saved[f.name], now)
+    return whole
 
 
 def from_json(kind: type[T], values: dict[str, Any]) -> T:

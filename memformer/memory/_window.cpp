@@ -130,9 +130,9 @@ inline Seen seen_of(const Shape& s, int64_t b, int64_t first, int64_t c) {
 }
 
 // exp of what is at most about 0, to some 2^-21 of itself; 0 below -87, where normal numbers end (the
-// processor is slow on others).
+// processor is slow on others); of what is no number, none.
 TARGET_AMX inline __m512 exp_of(__m512 x) {
-  const __mmask16 is_some = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-87.0f), _CMP_GE_OQ);
+  const __mmask16 is_some = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-87.0f), _CMP_NLT_UQ);
   x = _mm512_maskz_mov_ps(is_some, x);
   const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 0);
   __m512 f = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);  // ln 2 in two parts
@@ -173,6 +173,7 @@ TARGET_AMX inline void multiply(const uint16_t* a, int64_t a_row, int64_t a_step
                                 const uint16_t* b, int64_t b_row, int64_t b_tile, int64_t b_step,
                                 int64_t n_step, float* out, int64_t out_row) {
   const int64_t to = out_row * 4;
+  asm volatile("" ::: "memory");  // GCC does not know that loads of tiles read what was written
   if (IS_ADDED) {
     _tile_loadd(0, out, to);
     _tile_loadd(1, out + 16, to);

@@ -4,11 +4,13 @@ B lanes, L tokens of the segment
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 from torch.utils.checkpoint import checkpoint
 
 from memformer.config import DecoderConfig
@@ -17,6 +19,9 @@ from memformer.model.attention_state import AttentionOut, AttentionState
 from memformer.model.convolution import ShortConvolution
 from memformer.model.memory_attention import MemoryAttention, Prefix
 from memformer.model.positions import FractionModulation
+
+MANY = 128
+"""Shapes and ways of reading that are compiled at most."""
 
 
 class Feedforward(nn.Module):
@@ -95,9 +100,11 @@ class Block(nn.Module):
                 return x, out._replace(x=attended), one.h
         if self._is_compiled_for(x):
             front, back = _compiled()
-            h, q, k, v = front(self, x, before, u)
+            with _many():
+                h, q, k, v = front(self, x, before, u)
             o, out = self.attention.attend(q, k, v, state, u, lengths, want_retrieved, prefix)
-            x, attended = back(self, x, o, u)
+            with _many():
+                x, attended = back(self, x, o, u)
             return x, out._replace(x=attended), h
         h, mixed = self._mixed(x, before, u)
         out = self.attention(mixed, state, u, lengths, want_retrieved, prefix)
@@ -123,6 +130,7 @@ class Block(nn.Module):
             self.is_compiled
             and x.shape[1] == self.segment_len
             and not torch.compiler.is_compiling()
+            and not _has_any_global_hook()  # type: ignore[no-untyped-call]
             and not any(
                 part._forward_hooks
                 or part._forward_pre_hooks
@@ -152,6 +160,31 @@ def _back(block: Block, x: Tensor, o: Tensor, u: Tensor) -> tuple[Tensor, Tensor
 def _compiled() -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The two above by `torch.compile`: one pass over memory where torch alone makes five."""
     return torch.compile(_front, dynamic=False), torch.compile(_back, dynamic=False)
+
+
+def _many() -> AbstractContextManager[Any]:
+    """After 8 shapes and ways of reading, of all decoders of a process, torch would compile no
+    more and only log it."""
+    patch: AbstractContextManager[Any] = torch._dynamo.config.patch(recompile_limit=MANY)
+    return patch
+
+
+def check_compiler() -> None:
+    """Look for the compiler of `torch.compile` on a CPU, before a long job begins.
+
+    Raises:
+        ValueError: there is none.
+    """
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler as error:
+        raise ValueError(
+            "compile: torch.compile finds no C++ compiler: install one, name it in the environment "
+            "variable CXX, or leave blocks as they are"
+        ) from error
 
 
 class Through(NamedTuple):

@@ -32,11 +32,16 @@ def read(
     q: Tensor, k: Tensor, v: Tensor, n_held: Sequence[int], window: int
 ) -> tuple[Tensor, Tensor]:
     """The mean of the values, (B, H, L, D), and the log of the sum of exp(logits), (B, H, L)
-    float32. The mean lies by tokens, (B, L, H, D), as the output's projection wants it."""
+    float32. The mean lies by tokens, (B, L, H, D), as the output's projection wants it.
+
+    Raises:
+        TypeError: other numbers or another device.
+        ValueError: shapes that do not fit each other, or more columns held than there are."""
+    _check(q, k, v, n_held)
     q, k, v = _rows(q), _rows(k), _rows(v)
     B, H, L, D = q.shape
     o = q.new_empty(B, L, H, D).transpose(1, 2)
-    lse = torch.empty(B, H, L)
+    lse = q.new_empty(B, H, L, dtype=torch.float32)
     library_or_none().memformer_window_read(
         torch.get_num_threads(), _sizes(q, k, window), longs(n_held), _strides(q, k, v, o),
         q.data_ptr(), k.data_ptr(), v.data_ptr(), o.data_ptr(), address(lse, torch.float32),
@@ -65,8 +70,29 @@ def back(
 
 
 def _rows(x: Tensor) -> Tensor:
-    """As bfloat16 whose channels lie together."""
-    return x if x.stride(-1) == 1 else x.contiguous()
+    """The same with channels that lie together, and rows not so far apart that 16 of them are out
+    of the reach of 32 bits."""
+    is_near = x.stride(-1) == 1 and x.stride(-2) < 1 << 27
+    return x if is_near else x.clone(memory_format=torch.contiguous_format)
+
+
+def _check(q: Tensor, k: Tensor, v: Tensor, n_held: Sequence[int]) -> None:
+    """C reads where it is told to, with instructions that not every machine has."""
+    if not is_served(q):
+        raise TypeError(
+            "bfloat16 tensors on the CPU, one with tiles, with channels in tiles of "
+            f"{WIDTH} are wanted, got {q.dtype} on {q.device} of shape {tuple(q.shape)}"
+        )
+    B, H, L, D = q.shape
+    G, C = k.shape[1:3]
+    if k.shape != v.shape or k.shape != (B, G, C, D) or H % G or L > C or len(n_held) != B:
+        raise ValueError(
+            "q (B, H, L, D), k and v (B, G, C, D), with G a divisor of H and L <= C, and a length "
+            f"a lane are wanted, got {tuple(q.shape)}, {tuple(k.shape)}, {tuple(v.shape)} and "
+            f"{len(n_held)} lengths"
+        )
+    if not all(0 <= held <= C - L for held in n_held):
+        raise ValueError(f"n_held must be in [0, C - L={C - L}], got {list(n_held)}")
 
 
 def _sizes(q: Tensor, k: Tensor, window: int) -> "ctypes.Array[ctypes.c_int64]":

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from memformer.config import DecoderConfig, override
 from memformer.model.attention_state import AttentionOut, Retrieved
-from memformer.model.block import Block, through
+from memformer.model.block import Block, check_compiler, through
 from memformer.model.positions import build_fraction, checked_fraction
 from memformer.model.recurrent import RecurrentMemory
 from memformer.model.state import DecoderState
@@ -187,7 +187,12 @@ class Decoder(nn.Module):
 
         Returns:
             This decoder.
+
+        Raises:
+            ValueError: it is on a CPU, and no C++ compiler is found.
         """
+        if self.embedding.weight.is_cpu:
+            check_compiler()
         for block in self._typed_blocks():
             block.is_compiled = True
         return self

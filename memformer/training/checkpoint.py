@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from memformer.config import RunConfig, differences, to_json
+from memformer.config import RunConfig, completed, differences, to_json
 from memformer.memory.storage import (
     MANIFEST,
     complete_save,
@@ -97,7 +97,7 @@ def load_checkpoint(
         ValueError: it was made under another config or tokenizer; names the first difference.
     """
     manifest = read_manifest(folder, KIND)
-    for name, theirs, ours in differences(manifest["run"], to_json(config)):
+    for name, theirs, ours in differences(completed(manifest["run"], config), to_json(config)):
         raise ValueError(
             f"{folder} was made with {name}={theirs!r}, this run has {ours!r}: resume with the "
             "config it began with, or begin a new run in another folder"

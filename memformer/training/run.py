@@ -21,7 +21,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
-from memformer.config import RunConfig, StageConfig, differences, to_json
+from memformer.config import RunConfig, StageConfig, completed, differences, to_json
 from memformer.data.lanes import Corpus
 from memformer.data.manuscripts import Manuscript
 from memformer.data.sentencepiece_tokenizer import FILE, SentencePieceTokenizer, train_tokenizer
@@ -170,7 +170,8 @@ def claim(config: RunConfig, folder: Path, *, resume: bool) -> dict[str, Any] | 
     about = read_json(path)
     if "config" not in about:
         raise ValueError(f"{path} must hold the config of a run, got none: begin a new run")
-    for name, theirs, ours in differences(about["config"], json.loads(json.dumps(to_json(config)))):
+    begun_with = completed(about["config"], config)
+    for name, theirs, ours in differences(begun_with, json.loads(json.dumps(to_json(config)))):
         raise ValueError(
             f"{folder} was begun with {name}={theirs!r}, this run has {ours!r}: resume with the "
             "config it began with, or begin a new run in another folder"

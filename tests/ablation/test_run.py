@@ -86,6 +86,21 @@ def test_rows_of_another_config_or_other_metrics_are_not_mixed(tmp_path):
         finished(e, out)
 
 
+def test_rows_made_before_a_field_was_are_rows_of_its_default(tmp_path):
+    body = 'VARIANTS = {"base": {}, "steep": {"slope": 2.0}}\n'
+    e, out = load_experiment(write(tmp_path, body)), tmp_path / "out"
+    for name in ("base", "steep"):
+        run_cell(e, out, Cell(name, 0))
+        path = Cell(name, 0).folder(out) / "row.json"
+        row = json.loads(path.read_text())
+        del row["config"]["slope"]
+        path.write_text(json.dumps(row))
+    with pytest.raises(ValueError, match="steep.*made with slope=1.0, the experiment has 2.0 now"):
+        finished(e, out)
+    (Cell("steep", 0).folder(out) / "row.json").unlink()
+    assert list(finished(e, out)) == [Cell("base", 0)]
+
+
 def test_what_was_made_under_another_config_is_not_measured_as_this_one(tmp_path):
     """A cell that was killed after making and before its row."""
     tail = """

@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 import torch
+from torch._inductor import cpp_builder
+from torch.nn.modules.module import register_module_forward_hook
 
 from memformer.config import LowRankConfig
 from memformer.model import block
@@ -53,6 +55,7 @@ def test_logits_and_gradients_are_those_of_plain_blocks(tokens, u):
         torch.testing.assert_close(a, b, atol=2e-3, rtol=2e-3)
 
 
+@needs_compiler
 def test_only_whole_segments_are_compiled(tokens, monkeypatch):
     model, counted = model_of().compile_blocks(), Counted(monkeypatch)
     model(tokens[:, :15], model.new_state(2))
@@ -61,12 +64,17 @@ def test_only_whole_segments_are_compiled(tokens, monkeypatch):
     assert counted.n == len(model.blocks)
 
 
+@needs_compiler
 def test_hooks_and_low_rank_changes_are_served_by_plain_blocks(tokens, monkeypatch):
     model, counted, seen = model_of().compile_blocks(), Counted(monkeypatch), []
     hook = model.blocks[1].attention.q.register_forward_hook(lambda *args: seen.append(args))
     model(tokens[:, :16], model.new_state(2))
     assert counted.n == len(model.blocks) - 1 and len(seen) == 1
     hook.remove()
+    of_all = register_module_forward_hook(lambda *args: None)
+    model(tokens[:, :16], model.new_state(2))
+    assert counted.n == len(model.blocks) - 1
+    of_all.remove()
     model(tokens[:, :16], model.new_state(2))
     assert counted.n == 2 * len(model.blocks) - 1
     add_low_rank(model, LowRankConfig(rank=2))
@@ -74,6 +82,41 @@ def test_hooks_and_low_rank_changes_are_served_by_plain_blocks(tokens, monkeypat
     assert counted.n == 2 * len(model.blocks) - 1
 
 
+@needs_compiler
+@pytest.mark.filterwarnings("ignore")  # of torch's own code, as it compiles
+def test_no_shape_is_left_to_plain_blocks_after_some(monkeypatch):
+    torch._dynamo.reset()
+    block._compiled.cache_clear()
+    n = []
+
+    def counted(graph, inputs):
+        n.append(1)
+        return graph
+
+    compile_, eager = torch.compile, dict(backend=counted, dynamic=False)
+    monkeypatch.setattr(torch, "compile", lambda what, **_: compile_(what, **eager))
+    try:
+        model = model_of().compile_blocks()
+        with torch.no_grad():
+            for n_lane in range(1, 12):
+                before = len(n)
+                tokens = torch.zeros(n_lane, 16, dtype=torch.int64)
+                model(tokens, model.new_state(n_lane))
+                assert len(n) > before
+    finally:
+        torch._dynamo.reset()
+        block._compiled.cache_clear()
+
+
+def test_no_compiler_is_said_when_compiling_is_asked_for(model):
+    cpp_builder.cpp_compiler_search.cache_clear()
+    without = torch._inductor.config.patch({"cpp.cxx": ("no-compiler",)})
+    with without, pytest.raises(ValueError, match="compile: torch.compile finds no C.. compiler"):
+        model.compile_blocks()
+    assert not any(part.is_compiled for part in model.blocks)
+
+
+@needs_compiler
 def test_reconfigured_and_copied_decoders_stay_compiled(model):
     for each in (model, copy.deepcopy(model)):
         assert not any(part.is_compiled for part in each.blocks)

@@ -155,10 +155,107 @@ def test_compiled_does_not_depend_on_the_number_of_threads():
 
 
 @needs_tiles
-def test_compiled_refuses_other_numbers():
+@pytest.mark.parametrize("of", ["q", "k", "v"])
+@pytest.mark.parametrize("what", [torch.nan, torch.inf])
+def test_compiled_hides_no_number_that_is_none(of, what):
+    given = dict(
+        zip("qkv", (x.detach().bfloat16() for x in inputs(1, 1, 1, 70, 0, 32)), strict=True)
+    )
+    given[of][0, 0, 40, 3] = what
+    given["q"][..., 3].abs_()  # no logit of -inf, which would be one seen by nobody
+    part = window_part(*given.values(), [0], 70)
+    is_lost = ~(part.logits.isfinite()[..., 0] & part.values.isfinite().all(-1)[..., 0])
+    assert is_lost[0, 0, 40] and (of == "q" or is_lost[0, 0, 40:].all())
+    if of != "v":
+        assert not part.logits[0, 0, 40].isfinite()
+
+
+@needs_tiles
+def test_compiled_results_do_not_depend_on_default_dtype_and_device():
+    q, k, v = (x.detach().bfloat16() for x in inputs(1, 2, 1, 5, 3, 32))
+    want = window_part(q, k, v, [3], 4)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        with torch.device("meta"):
+            got = window_part(q, k, v, [3], 4)
+    finally:
+        torch.set_default_dtype(before)
+    assert torch.equal(got.logits, want.logits) and torch.equal(got.values, want.values)
+
+
+@needs_tiles
+@pytest.mark.parametrize("sizes", [(0, 2, 1, 5, 3, 32), (2, 2, 1, 0, 3, 32), (2, 2, 1, 0, 0, 32)])
+def test_compiled_reads_nothing_of_no_lanes_or_queries(sizes):
+    given = [x.detach().bfloat16().requires_grad_() for x in inputs(*sizes)]
+    part = window_part(*given, [sizes[4]] * sizes[0], 4)
+    assert part.values.shape == (*sizes[:2], sizes[3], 1, 32)
+    for x in torch.autograd.grad(part.values.float().sum() + part.logits.sum(), given):
+        assert not x.any()
+
+
+@needs_tiles
+def test_compiled_reads_rows_wherever_they_lie():
+    shape, n = (2, 4, 2, 40, 24, 64), [24, 9]
+    q, k, v = (x.detach().bfloat16() for x in inputs(*shape))
+    grad = torch.randn(q.shape).bfloat16()
+
+    def read(*given):
+        *given, grad = given
+        given = [x.detach().requires_grad_() for x in given]
+        values = window_part(*given, n, 30).values[..., 0, :]
+        return values, *torch.autograd.grad(values, given, grad)
+
+    def within(x):  # of a larger tensor of NaN
+        larger = torch.full([n + 3 for n in x.shape], torch.nan, dtype=x.dtype)
+        larger[1:-2, 1:-2, 2:-1, 1:-2] = x
+        return larger[1:-2, 1:-2, 2:-1, 1:-2]
+
+    def turned(x):
+        return x.mT.contiguous().mT
+
+    def tokens_first(x):
+        return x.permute(2, 0, 1, 3).contiguous().permute(1, 2, 0, 3)
+
+    want = read(q, k, v, grad)
+    for change in (within, turned, tokens_first):
+        for got, same in zip(read(*map(change, (q, k, v, grad))), want, strict=True):
+            assert torch.equal(got, same)
+    one = grad[:, :, :1, :1].expand_as(grad)
+    for got, same in zip(read(q, k, v, one), read(q, k, v, one.contiguous()), strict=True):
+        assert torch.equal(got, same)
+
+
+def test_rows_too_far_apart_for_32_bits_are_copied():
+    near = torch.empty(2, 3, 4, 32, dtype=torch.bfloat16, device="meta")
+    assert compiled_window._rows(near) is near
+    far = near.as_strided(near.shape, (0, 32, 1 << 27, 1))
+    assert compiled_window._rows(far).is_contiguous()
+
+
+@needs_tiles
+def test_compiled_refuses_other_numbers_and_shapes():
     x = torch.zeros(1, 2, 3, 32)
     with pytest.raises(TypeError, match="bfloat16 tensors on the CPU"):
         compiled_window.read(x, x, x, [0], 3)
+    y = x.bfloat16()
+    with pytest.raises(TypeError, match="bfloat16 tensors on the CPU"):
+        compiled_window.read(y, y, x, [0], 3)
+    with pytest.raises(
+        TypeError, match="in tiles of 32 are wanted, got .* of shape \\(1, 2, 3, 16"
+    ):
+        compiled_window.read(y[..., :16], y[..., :16], y[..., :16], [0], 3)
+    for k, v in [(y[:, :, :2], y[:, :, :2]), (y, y[:, :1]), (y[..., :16], y[..., :16])]:
+        with pytest.raises(ValueError, match="k and v \\(B, G, C, D\\), .* are wanted, got"):
+            compiled_window.read(y, k, v, [0], 3)
+    with pytest.raises(ValueError, match="G a divisor of H"):
+        compiled_window.read(y.repeat(1, 2, 1, 1)[:, :3], y, y, [0], 3)
+    for n_held in ([], [0, 0]):
+        with pytest.raises(ValueError, match=f"and {len(n_held)} lengths"):
+            compiled_window.read(y, y, y, n_held, 3)
+    for n_held in (-1, 1):
+        with pytest.raises(ValueError, match=f"n_held must be in .0, C - L=0., got .{n_held}"):
+            compiled_window.read(y, y, y, [n_held], 3)
 
 
 def test_under_autocast_products_are_narrow_and_sums_wide():

@@ -26,6 +26,7 @@ from memformer.training.predictive import PredictiveModule, TrainingDiverged
 from memformer.training.run import train
 from memformer.training.table import Table
 from memformer.training.validation import validate
+from tests.model.test_compiled_blocks import needs_compiler
 from tests.test_cli import process as process  # the fixture that keeps verbs within this process
 from tests.test_cli import run as run_verb
 from tests.training.conftest import jsonl, story
@@ -286,3 +287,39 @@ def test_run_killed_five_times_equals_uninterrupted(config, tmp_path):
         kills += 1
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
     assert outcome(tmp_path / "cut") == expected
+
+
+@pytest.mark.slow
+@needs_compiler
+@pytest.mark.filterwarnings("ignore")  # of torch's own code, as it compiles
+def test_resumed_run_with_compiled_blocks_equals_uninterrupted(config, tmp_path):
+    config = override(config, {"compile": True, "novels.n_token": 8 * config.step_tokens})
+    expected = uninterrupted(config, tmp_path)
+    step = PredictiveModule.training_step
+    left = [5]
+
+    def failing(module, batch, i):
+        left[0] -= 1
+        if left[0] < 0:
+            raise RuntimeError("the power went out")
+        return step(module, batch, i)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(PredictiveModule, "training_step", failing)
+        with pytest.raises(RuntimeError, match="the power went out"):
+            train(config, tmp_path / "cut")
+    torch._dynamo.reset()  # as in a process of its own
+    train(config, tmp_path / "cut", resume=True)
+    assert outcome(tmp_path / "cut") == expected
+
+
+def test_run_begun_before_a_field_was_goes_on(config, tmp_path):
+    config = override(config, {"novels.n_token": 3 * config.step_tokens})
+    train(config, tmp_path / "run")
+    about = json.loads((tmp_path / "run" / "run.json").read_text())
+    del about["config"]["compile"]
+    del about["config"]["model"]["n_sink"]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(about))
+    train(config, tmp_path / "run", resume=True)
+    with pytest.raises(ValueError, match="begun with compile=False, this run has True"):
+        train(override(config, {"compile": True}), tmp_path / "run", resume=True)
