@@ -9,7 +9,8 @@ Expect: K = 32 closes about 72 % (measured before on nine passages of three book
         as much; half of the layers less than half of it; without positions it does harm.
 Run:    memformer ablate experiments/retrofit.py --out runs/retrofit
         python experiments/retrofit.py runs/retrofit experiments/results/retrofit.json
-Result: experiments/README.md
+Result: experiments/README.md (the upper half alone closes as much as all layers; a window of 1,024
+        with 32 pairs closes 96 %)
 """
 
 import argparse
