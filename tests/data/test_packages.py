@@ -113,7 +113,7 @@ def test_no_network_is_an_error_with_the_command_and_the_way_out(tiny, cache, mo
 
 
 def test_no_pip_is_an_error_with_the_command_and_the_way_out(tiny, cache, monkeypatch):
-    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(packages, "_has_pip", lambda: False)
     with pytest.raises(FetchError, match=r"no pip; .*pip download .*--wheel tiny-1\.0"):
         fetch_package(tiny[1], cache=cache)
 
@@ -216,3 +216,9 @@ def test_cache_is_argument_then_environment_then_platform(tmp_path, monkeypatch)
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
     assert cache_folder() == tmp_path / "local" / "memformer"
+
+
+def test_looking_for_pip_leaves_setuptools_importable():
+    code = "from memformer.data.packages import _has_pip; print(_has_pip()); import setuptools"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
