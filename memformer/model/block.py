@@ -125,7 +125,7 @@ class Block(nn.Module):
 
     def _is_compiled_for(self, x: Tensor) -> bool:
         """Whole segments, so that few shapes are compiled; and nobody's hooks, which torch would
-        leave out, nor changed matrices."""
+        leave out, nor changed matrices. (No public name of torch tells hooks on all modules.)"""
         return (
             self.is_compiled
             and x.shape[1] == self.segment_len

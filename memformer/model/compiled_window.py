@@ -3,8 +3,8 @@
 B lanes, H query heads, G key/value heads, L queries, C columns, D head_dim
 """
 
-import ctypes
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -95,16 +95,16 @@ def _check(q: Tensor, k: Tensor, v: Tensor, n_held: Sequence[int]) -> None:
         raise ValueError(f"n_held must be in [0, C - L={C - L}], got {list(n_held)}")
 
 
-def _sizes(q: Tensor, k: Tensor, window: int) -> "ctypes.Array[ctypes.c_int64]":
+def _sizes(q: Tensor, k: Tensor, window: int) -> Any:
     B, H, L, D = q.shape
-    return longs((B, H, k.shape[1], L, k.shape[2], D, window))  # type: ignore[no-any-return]
+    return longs((B, H, k.shape[1], L, k.shape[2], D, window))
 
 
-def _strides(*tensors: Tensor) -> "ctypes.Array[ctypes.c_int64]":
+def _strides(*tensors: Tensor) -> Any:
     for x in tensors:
         if x.dtype != torch.bfloat16 or not x.is_cpu or x.stride(-1) != 1:
             raise TypeError(
                 "bfloat16 tensors on the CPU whose channels lie together are wanted, got "
                 f"{x.dtype} on {x.device} with strides {x.stride()}"
             )
-    return longs([n for x in tensors for n in x.stride()[:3]])  # type: ignore[no-any-return]
+    return longs([n for x in tensors for n in x.stride()[:3]])
