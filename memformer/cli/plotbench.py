@@ -106,14 +106,18 @@ def check_data(
 @plotbench.command("run")
 def run_models(
     folder: Annotated[Path, typer.Argument(help="A folder that make wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")],
     model: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             help="A folder of `train`, a .gguf file, smollm2, hf:NAME, lm-eval:MODEL,ARGUMENTS or "
-            "baseline:NAME; NAME=MODEL names it in the results. Repeat for several."
+            "baseline:NAME; NAME=MODEL names it in the results. Repeat for several.",
+            show_default=False,
         ),
-    ],
-    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    ] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Also every shortcut, and the oracle.")
+    ] = False,
     condition: Annotated[
         str,
         typer.Option(
@@ -180,13 +184,19 @@ def run_models(
     from memformer.plotbench.progress import story_lines
     from memformer.plotbench.run import run
     from memformer.plotbench.run_folder import RESULTS
+    from memformer.plotbench.shortcuts import shortcuts_for
 
+    if not model and not baselines:
+        raise ValueError("--model or --baselines must say who is asked, got neither")
     bench = load(folder)
     config = ScoreConfig(truncate=truncate, last=last, precision=precision)
     imported = ImportedConfig(window=window, n_sink=sinks, n_retrieved=retrieved)
-    scorers = [
-        build_scorer(each, config=config, imported=imported, device=device) for each in model
+    scorers: list[Any] = [
+        build_scorer(each, config=config, imported=imported, device=device) for each in model or ()
     ]
+    if baselines:
+        named = {scorer.name for scorer in scorers}
+        scorers += [s for s in shortcuts_for(bench) if s.name not in named]
     asked: dict[str, Any] = {
         "out": out,
         "conditions": condition.split(","),

@@ -145,8 +145,9 @@ def headline(found: Findings) -> list[str]:
         for run in found.rivals
         if (other := found.scores(run)) is not None
     ]
-    value, name = max(best)
-    sentences.append(f"The best shortcut there ({name}) has a net of {value:+.2f}.")
+    if best:  # where only shortcuts were asked, none is left to stand beside
+        value, name = max(best)
+        sentences.append(f"The best shortcut there ({name}) has a net of {value:+.2f}.")
     if found.incomplete:
         sentences.append(
             f"{len(found.incomplete)} groups lack a cell and count in no number of groups: "

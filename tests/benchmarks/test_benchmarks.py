@@ -138,3 +138,9 @@ def test_auto_takes_the_quicker_of_its_two_searches():
         ways = row["ways"]
         assert ways["fused"]["recall"] == ways["exact"]["recall"] == 1
         assert ways["fused"]["milliseconds"] < ways["exact"]["milliseconds"], row["pairs"]
+
+
+def test_plotbench_is_made_judged_asked_and_reported(tmp_path):
+    found = script("plotbench_smoke").smoke(tmp_path)
+    assert found["n_story"] == 32 and found["n_shortcut"] > 20
+    assert list(found["seconds"]) == ["make", "check", "run", "report"]

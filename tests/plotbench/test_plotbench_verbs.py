@@ -10,6 +10,8 @@ from memformer.interop import plotbench_models
 from memformer.plotbench.files import load
 from memformer.plotbench.generated import page
 from memformer.plotbench.memformer_scorer import MemformerScorer
+from memformer.plotbench.rows import load_results
+from memformer.plotbench.shortcuts import SHORTCUTS
 from tests.plotbench.made_rows import rows_on
 from tests.plotbench.models import PieceTokenizer, decoder
 from tests.test_cli import process as process  # the fixture that keeps verbs within this process
@@ -115,6 +117,20 @@ def test_report_writes_pages_of_results_and_lists_known_runs(tmp_path):
     assert (results / "report.html").is_file()
     unknown = run("report", results, "--data", data, "--compare", "toy on", "toy of")
     assert unknown.exit_code == 1 and "there are: toy on, toy off" in unknown.output
+
+
+def test_run_asks_all_baselines_once(tmp_path):
+    data, out = tmp_path / "pb", tmp_path / "results"
+    assert run("make", "--seeds", "0:1", "--out", data).exit_code == 0
+    nobody = run("run", data, "--out", tmp_path / "no")
+    assert nobody.exit_code == 1 and "--model or --baselines must say" in nobody.output
+    done = run("run", data, "--out", out, "--baselines", "--model", "baseline:bm25")
+    assert done.exit_code == 0, done.output
+    bench = load(data)
+    rows = load_results(out / "results.jsonl", bench)
+    assert {row.model for row in rows} == {f"baseline:{name}" for name in SHORTCUTS}
+    assert len(rows) == len(SHORTCUTS) * len(bench.probes)
+    assert run("report", out, "--data", data).exit_code == 0
 
 
 def test_run_has_models_go_on_with_the_stories(tmp_path, monkeypatch):
