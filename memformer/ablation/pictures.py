@@ -77,13 +77,13 @@ def _colour(each: Effect, metric: Metric) -> str:
 
 def curves(experiment: Experiment, rows: Sequence[Row]) -> Plot | None:
     """Held-out nats while training, a line a variant with a band from the least to the most of its
-    seeds; None for cells that train nothing."""
+    seeds; None where no cell was validated twice."""
     by_variant = {
         variant.name: [row.curve for row in rows if row.variant == variant.name and row.curve]
         for variant in experiment.variants
     }
     by_variant = {name: held for name, held in by_variant.items() if held}
-    if not by_variant:
+    if not any(len(curve) > 1 for held in by_variant.values() for curve in held):
         return None
 
     def draw(axes: Axes, panel: str) -> None:

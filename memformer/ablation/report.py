@@ -9,8 +9,9 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
-from memformer.ablation.effects import Effect, effects
+from memformer.ablation.effects import Effect, Interval, effects
 from memformer.ablation.experiment import Experiment
+from memformer.ablation.levels import Level, levels
 from memformer.ablation.metric import Metric
 from memformer.ablation.pictures import curves, forest
 from memformer.ablation.rows import Cell, Row, cells_of
@@ -29,6 +30,8 @@ LIMITS = (
     "at, not tested.",
 )
 
+NAMES = ("report.html", "report.md", "tidy.csv", "effects.csv", "levels.csv")
+
 
 class Paths(NamedTuple):
     """What was written."""
@@ -39,10 +42,12 @@ class Paths(NamedTuple):
     """A row a variant, seed, metric and unit."""
     effects: Path
     """A row a variant and metric."""
+    levels: Path
+    """The same, of metrics that the base has not."""
 
 
 def write_report(experiment: Experiment, rows: Sequence[Row], folder: Path) -> Paths:
-    """Write report.html, report.md, plots, tidy.csv and effects.csv into a folder.
+    """Write report.html, report.md, plots, tidy.csv, effects.csv and levels.csv into a folder.
 
     Args:
         experiment: for the question, the order of variants and which metric is the primary one.
@@ -66,25 +71,33 @@ def write_report(experiment: Experiment, rows: Sequence[Row], folder: Path) -> P
         )
         if plot is not None
     ]
-    tables = [*_effect_tables(experiment, found, rows), _cost_table(experiment, rows)]
+    alone = _alone(experiment, found, rows)
+    tables = [
+        *_effect_tables(experiment, found, rows),
+        *(_level_table(experiment, metric, own) for metric, own in alone),
+        _cost_table(experiment, rows),
+    ]
     headline = [
         *map(_sentence, _primary(experiment, found)),
         *(
             line
             for i, metric in enumerate(experiment.metrics)
-            if i == 0 or metric.name not in {each.metric for each in found}
+            if i == 0
+            or metric.name not in {each.metric for each in found}
+            and metric not in [other for other, _ in alone]
             for line in _without(metric, experiment, found, rows)
         ),
         *_missing(experiment, rows),
         *_other_code(experiment, rows),
     ]
-    paths = Paths(*(folder / n for n in ("report.html", "report.md", "tidy.csv", "effects.csv")))
+    paths = Paths(*(folder / n for n in NAMES))
     write_whole(paths.html, _html(experiment, rows, headline, plots, tables).encode())
     write_whole(paths.markdown, _markdown(experiment, rows, headline, plots, tables).encode())
     for plot in plots:
         write_whole(folder / "plots" / f"{plot.name}.svg", plot.wide)
     write_whole(paths.tidy, _tidy(rows).encode())
     write_whole(paths.effects, _effects_csv(found).encode())
+    write_whole(paths.levels, _levels_csv([each for _, own in alone for each in own]).encode())
     return paths
 
 
@@ -150,7 +163,7 @@ def _effect_table(
     shown = [
         [
             TableCell(e.variant), TableCell(f"{e.level:.4f}"), TableCell(f"{e.base:.4f}"),
-            TableCell(_signed(e.difference.value), _bounds(e)), TableCell(_p(e.p)),
+            TableCell(_signed(e.difference.value), _bounds(e.difference)), TableCell(_p(e.p)),
             TableCell(_p(e.p_holm)), TableCell(str(e.n_seed)), TableCell(str(e.n_unit)),
         ]
         for e in own
@@ -166,12 +179,46 @@ def _effect_table(
     )  # fmt: skip
 
 
+def _alone(
+    experiment: Experiment, found: Sequence[Effect], rows: Sequence[Row]
+) -> list[tuple[Metric, list[Level]]]:
+    """Metrics other than the first in which no variant stands beside the base, and who has them."""
+    compared = {each.metric for each in found}
+    return [
+        (metric, own)
+        for metric in experiment.metrics[1:]
+        if metric.name not in compared
+        and (own := levels(rows, metric.name, min_seed=experiment.min_seed))
+        and {each.variant for each in own} != {experiment.base.name}
+    ]
+
+
+def _level_table(experiment: Experiment, metric: Metric, own: Sequence[Level]) -> Table:
+    return Table(
+        f"{metric.name}: of variants alone",
+        f"{metric.told}{metric.better.capitalize()} is better. {experiment.base.name!r} has none "
+        "to stand beside. Means with 95% intervals over the seeds and units of each variant "
+        "(pigeonhole bootstrap, widened for few).",
+        ["", "mean", "seeds", "units"],
+        [
+            [
+                TableCell(each.variant),
+                TableCell(f"{each.level.value:.4f}".replace("-", "−"), _bounds(each.level)),
+                TableCell(str(each.n_seed)),
+                TableCell(str(each.n_unit)),
+            ]
+            for each in own
+        ],
+        set(),
+    )  # fmt: skip
+
+
 def _p(p: float) -> str:
     return "–" if math.isnan(p) else f"{p:.3f}" if p >= 0.0005 else "< 0.001"
 
 
-def _bounds(e: Effect) -> str:
-    low, high = e.difference.low, e.difference.high
+def _bounds(interval: Interval) -> str:
+    _, low, high = interval
     return "no interval" if math.isnan(low) else f"[{_signed(low)}, {_signed(high)}]"
 
 
@@ -259,6 +306,11 @@ def _effects_csv(found: Sequence[Effect]) -> str:
         for e in found
     ]
     return _csv(head, lines)
+
+
+def _levels_csv(alone: Sequence[Level]) -> str:
+    head = ["variant", "metric", "level", "low", "high", "p", "n_seed", "n_unit"]
+    return _csv(head, [[e.variant, e.metric, *e.level, e.p, e.n_seed, e.n_unit] for e in alone])
 
 
 def _csv(head: Sequence[str], lines: Sequence[Sequence[object]]) -> str:

@@ -3,6 +3,7 @@
 import csv
 import math
 import re
+from dataclasses import replace
 from html import unescape
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import pytest
 from memformer.ablation.cell import run_cell
 from memformer.ablation.effects import Effect, Interval
 from memformer.ablation.experiment import load_experiment
+from memformer.ablation.levels import levels
 from memformer.ablation.metric import Metric
 from memformer.ablation.pictures import _BETTER, _NONE, _WORSE, _colour, _limits, forest
 from memformer.ablation.report import write_report
@@ -152,3 +154,37 @@ def test_without_rows_there_is_nothing_to_report(made):
         write_report(e, [], out)
     (Cell("base", 0).folder(out) / "row.json").unlink()
     assert len(finished(e, out)) == 7
+
+
+def test_a_metric_that_the_base_has_not_is_told_of_the_variants_alone(tmp_path):
+    tail = """
+METRICS = (
+    Metric(name="h", of=value),
+    Metric(name="gain", of=lambda c: {} if c == replace(BASE, seed=c.seed) else
+           {"a": c.seed - 0.5, "b": c.seed + 0.5}),
+)
+from dataclasses import replace
+"""
+    e, out = load_experiment(write(tmp_path, tail=tail)), tmp_path / "out"
+    rows = [run_cell(e, out, cell) for cell in cells_of(e)]
+    paths = write_report(e, rows, out)
+    told, lines = paths.markdown.read_text(), paths.levels.read_text().splitlines()
+    assert "gain: of variants alone" in told and "No gain" not in told
+    seeds = list(e.seeds)
+    steep = next(line.split(",") for line in lines if line.startswith("steep,gain"))
+    mean, low, high = map(float, steep[2:5])
+    assert mean == pytest.approx(sum(seeds) / len(seeds)) and low < mean < high
+    assert steep[-2:] == [str(len(seeds)), "2"]
+    assert [line.split(",")[0] for line in lines[1:]] == ["steep", "bigger"]
+
+
+def test_levels_take_the_units_that_all_seeds_have_and_no_interval_of_too_few_seeds(tmp_path):
+    e, out = load_experiment(write(tmp_path)), tmp_path / "out"
+    rows = [run_cell(e, out, cell) for cell in cells_of(e) if cell.variant == "steep"]
+    values = [{"a": 1.0, "b": 2.0}, {"a": 3.0}, {"c": 9.0, "a": 5.0}]
+    rows = [replace(r, metrics={"g": v}) for r, v in zip(rows, values, strict=False)]
+    (found,) = levels(rows, "g", min_seed=len(rows) + 1)
+    assert found.n_unit == 1 and found.n_seed == len(rows)
+    assert found.level.value == pytest.approx(sum(v["a"] for v in values[: len(rows)]) / len(rows))
+    assert math.isnan(found.level.low) and math.isnan(found.p)
+    assert levels(rows, "other") == []
