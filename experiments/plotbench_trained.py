@@ -23,7 +23,7 @@ import argparse
 import random
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -129,10 +129,15 @@ def segment(rows: Sequence[Text]) -> Segment:
     return Segment(ids[:, :-1], ids[:, 1:], mask[:, :-1], weight, unknown, [], [])
 
 
-def train(arm: str, seed: int, n_step: int) -> tuple[Decoder, Tokenizer, int, list[float]]:
-    """The merged model, its tokenizer, tokens seen, losses."""
+def train(
+    decoder: Mapping[str, Any], seed: int, n_step: int
+) -> tuple[Decoder, Tokenizer, int, list[float]]:
+    """The merged model, its tokenizer, tokens seen, losses.
+
+    `decoder` holds arguments of `load_llama`. With a memory some 14 GB are needed.
+    """
     torch.manual_seed(seed)
-    model, tokenizer = load_llama(smollm2() / SMOLLM2_FILE, **ARMS[arm])
+    model, tokenizer = load_llama(smollm2() / SMOLLM2_FILE, **decoder)
     add_low_rank(model.train(), LOW_RANK)
     optimiser = build_optimiser(model, OPTIMISER)
     source = texts(random.Random(seed), tokenizer)  # the same texts for every arm
@@ -147,7 +152,9 @@ def train(arm: str, seed: int, n_step: int) -> tuple[Decoder, Tokenizer, int, li
         n_token += out.n_token
         losses.append(out.loss)
         if (step + 1) % 10 == 0:
-            print(arm, seed, step + 1, n_token, f"{sum(losses[-10:]) / 10:.3f}", flush=True)
+            print(
+                "seed", seed, "step", step + 1, n_token, f"{sum(losses[-10:]) / 10:.3f}", flush=True
+            )
     return merged(model).eval(), tokenizer, n_token, losses
 
 
@@ -204,8 +211,9 @@ def main() -> None:
         for arm in args.arms:
             if rows.has(arm=arm, seed=seed, n_step=args.steps):
                 continue
+            print(arm, flush=True)
             started = time.time()
-            model, tokenizer, n_token, losses = train(arm, seed, args.steps)
+            model, tokenizer, n_token, losses = train(ARMS[arm], seed, args.steps)
             trained_for = time.time() - started
             save_model(model, args.out.parent / f"{arm}-{seed}")  # asking can be done again
             found = table(asked(model, tokenizer, ASKED[arm]))

@@ -83,7 +83,7 @@ def load_experiment(path: Path, settings: Iterable[str] = ()) -> Experiment:
 
     Args:
         path: of the file, which is run as a module would be imported.
-        settings: `field.path=value` changes of the base of a training run.
+        settings: `field.path=value` changes of the base.
 
     Raises:
         FileNotFoundError: no such file.
@@ -103,10 +103,14 @@ def load_experiment(path: Path, settings: Iterable[str] = ()) -> Experiment:
             f"{path} must define BASE = RunConfig(...), got {_kind(base)}; for other models define "
             "make(config, folder)"
         )
-    if settings and not isinstance(base, RunConfig):
-        raise ValueError(f"--set changes a RunConfig, BASE of {path} is a {_kind(base)}")
-    if isinstance(base, RunConfig):
-        base = set_fields(base, settings)
+    if settings:
+        try:
+            base = set_fields(base, settings)
+        except NameError as error:
+            raise ValueError(
+                f"--set needs the types of {_kind(base)}, which cannot be looked up ({error}): "
+                f"remove `from __future__ import annotations` from {path}"
+            ) from error
     variants = _variants(path, base, told.get("VARIANTS"))
     return Experiment(
         path=path,

@@ -99,9 +99,21 @@ def test_what_is_missing_is_named(tmp_path, tail, message):
         load_experiment(write(tmp_path, tail=tail))
 
 
-def test_settings_are_for_training_runs_and_no_file_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="--set changes a RunConfig, BASE of .* is a Toy"):
-        load_experiment(write(tmp_path), ["slope=3"])
+def test_settings_change_the_base_of_any_kind(tmp_path):
+    e = load_experiment(write(tmp_path), ["slope=3", "part.kind=odd"])
+    assert e.settings == ("slope=3", "part.kind=odd")
+    assert e.config_of("base", 1).slope == 3 and e.config_of("steep", 0).slope == 2.0
+    assert e.config_of("bigger", 0).part == type(e.base.config.part)(size=3, kind="odd")
+    with pytest.raises(TypeError, match=r"Toy.* has no field 'slop'"):
+        load_experiment(write(tmp_path), ["slop=3"])
+    with pytest.raises(TypeError, match=r"Part\.size must be int"):
+        load_experiment(write(tmp_path), ["part.size=many"])
+    late = write(tmp_path, head="from __future__ import annotations\n" + HEAD)
+    with pytest.raises(ValueError, match="remove `from __future__ import annotations`"):
+        load_experiment(late, ["slope=3"])
+
+
+def test_no_file_and_no_name_are_errors(tmp_path):
     with pytest.raises(FileNotFoundError, match="no experiment"):
         load_experiment(tmp_path / "none.py")
     with pytest.raises(ValueError, match="a metric must have a name and better="):

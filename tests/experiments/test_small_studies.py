@@ -1,4 +1,4 @@
-"""Size, gate, fraction and recall: the studies can be run, and read what they say they read."""
+"""Studies can be run, and read what they say: size, gate, fraction, recall, plot, beyond."""
 
 from pathlib import Path
 
@@ -6,16 +6,19 @@ import pytest
 import recall
 import small_novels
 import torch
+from reading import arm_of
 
 from memformer import Decoder, DecoderConfig, MemoryConfig
 from memformer.ablation import Trained
 from memformer.ablation.experiment import load_experiment
 from memformer.ablation.trained import train_run
 from memformer.config import override
+from memformer.config.plotbench import MakeConfig
 from memformer.evaluation.arms import Arm
 from memformer.evaluation.encoded import EncodedManuscript
 from memformer.evaluation.read import read
-from memformer.plotbench.make import make_base
+from memformer.plotbench.make import make, make_base
+from tests.plotbench.made_rows import rows_on
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 
@@ -75,3 +78,42 @@ def test_passages_of_a_small_run_are_read_in_every_way(tmp_path):
     assert list(gain) == units and any(gain.values())
     assert small_novels.nats(run, changes={"memory.capacity": 128}) != nats
     assert small_novels.nats(run, length_factor=1.25).keys() == nats.keys()
+
+
+def test_plot_counts_groups_and_differences_by_world_in_every_way_it_was_asked():
+    study = load_experiment(FOLDER / "plot.py")
+    assert len(study.seeds) == 3 and study.base.config.memory.layers == ()
+    bench = make(
+        MakeConfig(
+            seeds=(0, 3), buckets=(256,), lengths=(1024,), families=("attr.static", "attr.update")
+        )
+    )
+    n = len(bench.probes)
+    right = [2.0 if p.group_id.startswith("s000000") else -1.0 for p in bench.probes]
+    rows = [
+        *rows_on(bench, right, condition="on"), *rows_on(bench, [0.5] * n, condition="off"),
+        *rows_on(bench, [0.0] * n, condition="shuffled"),
+    ]  # fmt: skip
+    found = {metric.name: metric.of(rows) for metric in study.metrics if "at 256" in metric.name}
+    worlds = {f"world {story.seed}" for story in bench.stories}
+    assert len(worlds) == 3 and all(each.keys() == worlds for each in found.values())
+    assert found["DiD at 256"]["world 0"] == pytest.approx(2)
+    assert found["DiD at 256"]["world 1"] == pytest.approx(-1)
+    assert found["groups at 256"] == {"world 0": 1.0, "world 1": 0.0, "world 2": 0.0}
+    assert list(found["DiD at 256, memory off"].values()) == pytest.approx([0.5] * 3)
+    assert found["DiD at 256, shuffled values"]["world 2"] == 0
+    alone = rows_on(bench, [0.5] * n, condition="off")
+    alone_found = {m.name: m.of(alone) for m in study.metrics if "at 256" in m.name}
+    assert alone_found["groups at 256"]["world 1"] == 1.0
+    assert alone_found["DiD at 256, memory off"] == {}
+
+
+def test_beyond_reads_twice_the_trained_length_and_clamps_what_is_no_full_attention():
+    study = load_experiment(FOLDER / "beyond.py")
+    configs = {v.name: v.config for v in study.variants}
+    assert {c.n_token for c in configs.values()} == {16_384}
+    plain = [name for name, c in configs.items() if c.max_distance is None]
+    assert plain == ["full attention", "full, rescaled base"]
+    assert arm_of(configs["full, rescaled base"]).overrides["rope_base"] > 200_000
+    assert arm_of(configs["full, clamped"]).overrides["memory.max_distance"] == 6000
+    assert arm_of(configs["memory, upper half"]).overrides["sink_distance"] == 6000
