@@ -91,25 +91,41 @@ def finished(experiment: Experiment, out: Path) -> dict[Cell, Row]:
             measures other things, or is damaged.
     """
     found: dict[Cell, Row] = {}
-    wanted = [metric.name for metric in experiment.metrics]
     for cell in cells_of(experiment):
         path = cell.folder(out) / "row.json"
-        if not path.is_file():
-            continue
-        row = read_row(path)
-        config = experiment.config_of(*cell)
-        for field, was, now in differences(completed(row.config, config), as_json(config)):
-            raise ValueError(
-                f"{path} was made with {field}={was!r}, the experiment has {now!r} now: take "
-                f"another folder, or remove {path.parent}"
-            )
-        if list(row.metrics) != wanted:
-            raise ValueError(
-                f"{path} holds metrics {list(row.metrics)}, the experiment has {wanted}: take "
-                f"another folder, or remove {path} to have it measured again"
-            )
-        found[cell] = row
+        if path.is_file():
+            found[cell] = _checked(experiment, cell, read_row(path), path)
     return found
+
+
+def reported(experiment: Experiment, out: Path) -> list[Row]:
+    """Rows of finished cells; in a folder without cells those of its `rows.jsonl`, as others keep
+    and send them.
+
+    Raises:
+        ValueError: as `finished`.
+    """
+    path, cells = out / ROWS, cells_of(experiment)
+    if (out / "cells").is_dir() or not path.is_file():
+        return list(finished(experiment, out).values())
+    held = {Cell(row.variant, row.seed): row for row in read_rows(path)}
+    return [_checked(experiment, cell, held[cell], path) for cell in cells if cell in held]
+
+
+def _checked(experiment: Experiment, cell: Cell, row: Row, path: Path) -> Row:
+    """A row of what the experiment is now."""
+    config, wanted = experiment.config_of(*cell), [metric.name for metric in experiment.metrics]
+    for field, was, now in differences(completed(row.config, config), as_json(config)):
+        raise ValueError(
+            f"{path} was made with {field}={was!r}, the experiment has {now!r} now: take "
+            f"another folder, or remove {path.parent}"
+        )
+    if list(row.metrics) != wanted:
+        raise ValueError(
+            f"{path} holds metrics {list(row.metrics)}, the experiment has {wanted}: take "
+            f"another folder, or remove {path} to have it measured again"
+        )
+    return row
 
 
 def read_row(path: Path) -> Row:

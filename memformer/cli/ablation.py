@@ -57,7 +57,7 @@ def ablate_file(
     from memformer.ablation.dry import try_variants
     from memformer.ablation.experiment import load_experiment
     from memformer.ablation.report import write_report
-    from memformer.ablation.rows import finished, strangers
+    from memformer.ablation.rows import reported, strangers
     from memformer.ablation.run import ablate, plan
 
     experiment = load_experiment(file, set_ or [])
@@ -74,7 +74,7 @@ def ablate_file(
         shown = "; ".join(map(str, others[:5])) + (" …" if len(others) > 5 else "")
         typer.echo(f"left out, {len(others)} rows of no variant or seed of {file}: {shown}")
     if report_only:
-        paths = write_report(experiment, list(finished(experiment, folder).values()), folder)
+        paths = write_report(experiment, reported(experiment, folder), folder)
         typer.echo(f"report: {paths.html} and {paths.markdown.name}")
         return
     fresh = [p.variant for p in planned if p.n_cell == len(experiment.seeds)]

@@ -16,7 +16,7 @@ from memformer.ablation.levels import levels
 from memformer.ablation.metric import Metric
 from memformer.ablation.pictures import _BETTER, _NONE, _WORSE, _colour, _limits, forest
 from memformer.ablation.report import write_report
-from memformer.ablation.rows import Cell, cells_of, finished
+from memformer.ablation.rows import Cell, cells_of, finished, reported, write_rows
 from tests.ablation.toys import write
 
 
@@ -188,3 +188,17 @@ def test_levels_take_the_units_that_all_seeds_have_and_no_interval_of_too_few_se
     assert found.level.value == pytest.approx(sum(v["a"] for v in values[: len(rows)]) / len(rows))
     assert math.isnan(found.level.low) and math.isnan(found.p)
     assert levels(rows, "other") == []
+
+
+def test_rows_of_a_file_alone_give_the_same_report(made, tmp_path):
+    e, out = made
+    rows = list(finished(e, out).values())
+    other = tmp_path / "sent"
+    other.mkdir()
+    write_rows(other, rows)
+    assert reported(e, other) == reported(e, out) == rows
+    of_cells, of_file = (write_report(e, reported(e, each), each) for each in (out, other))
+    assert of_cells.markdown.read_text() == of_file.markdown.read_text()
+    write_rows(other, [replace(rows[0], metrics={"other": {}})])
+    with pytest.raises(ValueError, match="rows.jsonl holds metrics"):
+        reported(e, other)
