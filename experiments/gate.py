@@ -8,7 +8,7 @@ variants let them learn at the common rate.
 Expect: `joint` at least level with the best gate; `tanh` below, for it begins from no memory; the
         slow gates below the fast ones. All differences small, and some not told apart.
 Run:    memformer ablate experiments/gate.py --out runs/gate
-Result: experiments/README.md (joint first in every seed, not told apart; no memory is used)
+Result: experiments/README.md (joint first in every seed, not told apart, nor any memory used)
 """
 
 from small_novels import BASE as SMALL

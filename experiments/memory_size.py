@@ -9,7 +9,7 @@ Expect: that order, but for XL and memory, which may be level at this size (a wi
         of the last 128 tokens, 16 pairs are few); a memory trained with 256 pairs gains from 2,048.
 Run:    memformer ablate experiments/memory_size.py --out runs/memory_size
         python experiments/memory_size.py runs/memory_size experiments/results/memory_size.json
-Result: experiments/README.md (no order can be told; the memory trained here is hardly used)
+Result: experiments/README.md (no order can be told, nor any use of the memory)
 """
 
 import argparse
